@@ -1,0 +1,102 @@
+"""Digests of the code that a script really runs.
+
+Snakemake tracks the modification time of a script and none of the modules that it imports. Here the modules are
+found by following the imports, also those inside functions, and each is reduced to its syntax tree without
+docstrings, so that comments, docstrings and formatting do not count.
+"""
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+PACKAGE_ROOT = Path(__file__).resolve().parent
+
+
+def _module_path(name: str) -> Path | None:
+    relative = PACKAGE_ROOT.parent.joinpath(*name.split("."))
+    for candidate in (relative / "__init__.py", relative.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _module_name(path: Path) -> str | None:
+    if not path.is_relative_to(PACKAGE_ROOT):
+        return None
+    parts = path.relative_to(PACKAGE_ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _strip_docstrings(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                if isinstance(body[0].value.value, str):
+                    node.body = body[1:] or [ast.Pass()]
+
+
+def _imported_names(tree: ast.Module, package: str | None) -> Iterable[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level and package is not None:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@functools.cache
+def _read_module(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Digest of one file's normalised syntax tree, and the package's own modules that it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    name = _module_name(path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0] if name else None
+    imported = {
+        prefix
+        for target in _imported_names(tree, package)
+        if target.split(".")[0] == PACKAGE_ROOT.name
+        for prefix in _prefixes(target)
+        if _module_path(prefix)
+    }
+    _strip_docstrings(tree)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(sorted(imported))
+
+
+def _prefixes(name: str) -> Iterable[str]:
+    """Importing `respfm.a.b` runs `respfm/a/__init__.py` too; the root package holds only a version and is left out."""
+    parts = name.split(".")
+    return (".".join(parts[: i + 1]) for i in range(1, len(parts)))
+
+
+def reached_files(entry: Path, modules: Iterable[str] = ()) -> list[Path]:
+    """The script `entry`, the plug-in `modules` that it loads by name, and all package files that they import."""
+    pending = [Path(entry).resolve()]
+    for module in modules:
+        for prefix in _prefixes(module):
+            path = _module_path(prefix)
+            if path is None:
+                raise ModuleNotFoundError(f"{module}: no such module under {PACKAGE_ROOT}")
+            pending.append(path)
+    reached: set[Path] = set()
+    while pending:
+        path = pending.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        pending.extend(p for name in _read_module(path)[1] if (p := _module_path(name)))
+    return sorted(reached)
+
+
+def code_digest(entry: Path, modules: Iterable[str] = ()) -> str:
+    """SHA-256 over the normalised code of everything that `entry` and the plug-in `modules` reach."""
+    total = hashlib.sha256()
+    for path in reached_files(entry, modules):
+        label = _module_name(path) or path.name
+        total.update(f"{label} {_read_module(path)[0]}\n".encode())
+    return total.hexdigest()

@@ -1,0 +1,48 @@
+"""The model zoo: every encoder by name, each family in a module that is imported only when asked for."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from respfm.errors import RespfmError
+
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "logmel_stats": ("logmel_stats", {}),
+    "wav2vec2": ("speech", {"architecture": "wav2vec2"}),
+    "hubert": ("speech", {"architecture": "hubert"}),
+    "wavlm": ("speech", {"architecture": "wavlm"}),
+    "m2d": ("m2d", {}),
+    "m2d_resp": ("m2d", {}),
+    "m2d_meanpool": ("m2d", {"pooling": "mean"}),
+    "m2d_ftas": ("m2d", {}),
+    "m2d_clap": ("m2d", {}),
+    "m2d_s": ("m2d", {}),
+    "m2d_40ms": ("m2d", {}),
+    "m2d_20ms": ("m2d", {}),
+    "msm_mae": ("m2d", {}),
+}
+
+
+def family_module(name: str) -> str:
+    """Dotted name of the module that implements encoder `name`, for example `respfm.encoders.m2d`."""
+    if name not in FAMILIES:
+        raise RespfmError(f"encoder {name!r} is not known; the zoo has {', '.join(sorted(FAMILIES))}")
+    return f"{__name__}.{FAMILIES[name][0]}"
+
+
+def load_encoder(name: str, checkpoint: str | Path | None = None, **options: Any):
+    """Load encoder `name` with the weights of `checkpoint` (the publisher's own file) in evaluation mode.
+
+    `name` is one of FAMILIES or `package.module:Class`, which is called as `Class(checkpoint, **options)`.
+    """
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise RespfmError(f"encoder {name!r} cannot be imported: {error}") from error
+        return factory(checkpoint, **options)
+    family = importlib.import_module(family_module(name))
+    return family.load(
+        Path(checkpoint) if checkpoint is not None else None, **{**FAMILIES[name][1], **options}
+    )
