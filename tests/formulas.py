@@ -1,9 +1,9 @@
 """Formula weights and inputs of the M2D golden numbers, in numpy alone.
 
 Every array is drawn from a generator whose seed is the CRC-32 of a readable label, so that a test and the run
-that made the golden numbers agree without sharing a file. `lab` is "0" for the student or encoder of seed 0 and
-"0T" for its offline teacher. The tables `pos_embed` and `decoder_pos_embed` are not drawn: they keep their true
-values.
+that made the golden numbers agree without sharing a file. `lab` is "0" for the student or encoder of seed 0
+and "0T" for its offline teacher. The tables `pos_embed` and `decoder_pos_embed` are not drawn: they keep
+their true values.
 """
 
 import re
