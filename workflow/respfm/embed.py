@@ -1,0 +1,166 @@
+"""Clip-level embeddings of every layer for all recordings of a data set, under either protocol.
+
+`published` (facts of the paper's plugin): one 10 s crop at a random start, drawn here from (seed, recording id) so
+that it repeats; shorter clips get zeros at the end, which take part in the average.
+`strict`: the whole recording in consecutive 10 s windows, averaged by their duration, padding excluded.
+"""
+
+import zlib
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from respfm import audio
+from respfm.errors import RespfmError
+from respfm.files import atomic_path
+
+WINDOW_SECONDS = 10
+SHORTEST_TAIL_SECONDS = 1
+FORMAT = "respfm-embeddings-1"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of recording `row`: `samples` float32 padded to its bucket, of which the first `length` are real."""
+
+    row: int
+    samples: np.ndarray
+    length: int
+
+
+def published_window(row: int, waveform: np.ndarray, rate: int, recording: str, seed: int) -> Window:
+    """The one 10 s window of the published protocol; padding counts as signal there."""
+    target = WINDOW_SECONDS * rate
+    if len(waveform) > target:
+        start = np.random.default_rng([seed, zlib.crc32(recording.encode())]).integers(len(waveform) - target)
+        waveform = waveform[start : start + target]
+    return Window(row, np.pad(waveform, (0, target - len(waveform))), target)
+
+
+def strict_windows(row: int, waveform: np.ndarray, rate: int) -> Iterator[Window]:
+    """Consecutive 10 s windows, each padded to whole seconds; a last piece under one second is left out."""
+    target = WINDOW_SECONDS * rate
+    for start in range(0, len(waveform), target):
+        piece = waveform[start : start + target]
+        if start and len(piece) < SHORTEST_TAIL_SECONDS * rate:
+            break
+        bucket = -(-len(piece) // rate) * rate
+        yield Window(row, np.pad(piece, (0, bucket - len(piece))), len(piece))
+
+
+def _waveforms(recordings: pd.DataFrame, root: Path, rate: int, workers: int) -> Iterator[np.ndarray]:
+    """Waveforms in the order of `recordings`, decoded and resampled by threads a few clips ahead."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque = deque()
+        paths = iter(recordings["path"])
+        try:
+            for path in paths:
+                ahead.append(pool.submit(audio.load, root / path, rate))
+                if len(ahead) > 4 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _batches(windows: Iterable[Window], batch_size: int) -> Iterator[list[Window]]:
+    """Batches of windows of one padded length; what is in a batch never changes how a window is padded."""
+    buckets: dict[int, list[Window]] = defaultdict(list)
+    for window in windows:
+        bucket = buckets[len(window.samples)]
+        bucket.append(window)
+        if len(bucket) == batch_size:
+            yield bucket
+            buckets[len(window.samples)] = []
+    yield from (bucket for _, bucket in sorted(buckets.items()) if bucket)
+
+
+def embed_dataset(
+    encoder: Any,
+    recordings: pd.DataFrame,
+    root: Path,
+    protocol: str,
+    out: Path,
+    *,
+    seed: int = 0,
+    batch_size: int = 16,
+    workers: int = 2,
+    device: str = "cpu",
+    attributes: dict[str, Any] | None = None,
+) -> None:
+    """Write the embeddings of `recordings` (columns `id`, `path` relative to `root`) to the HDF5 file `out`.
+
+    Layout: `ids`; one float32 dataset [recordings, dim] per layer under `layers/`; attributes `layers`,
+    `default_layer`, `protocol` and those given. Raises RespfmError for a vector that is not finite.
+    """
+    if protocol not in ("published", "strict"):
+        raise RespfmError(f"protocol {protocol!r} is not known; it is 'published' or 'strict'")
+    if hasattr(encoder, "to"):
+        encoder.to(device)
+    rate, count = encoder.sample_rate, len(recordings)
+    ids = list(recordings["id"])
+
+    def windows() -> Iterator[Window]:
+        progress = tqdm(total=count, unit="recording", desc=f"embed ({protocol})", disable=None)
+        for row, waveform in enumerate(_waveforms(recordings, Path(root), rate, workers)):
+            if protocol == "published":
+                yield published_window(row, waveform, rate, ids[row], seed)
+            else:
+                yield from strict_windows(row, waveform, rate)
+            progress.update()
+        progress.close()
+
+    sums: dict[str, np.ndarray] = {}
+    weights = np.zeros(count)
+    for batch in _batches(windows(), batch_size):
+        rows = np.array([window.row for window in batch])
+        lengths = np.array([window.length for window in batch])
+        vectors = encoder.embed(
+            torch.from_numpy(np.stack([window.samples for window in batch])).to(device),
+            None if protocol == "published" else torch.from_numpy(lengths).to(device),
+        )
+        np.add.at(weights, rows, lengths)
+        for layer in encoder.layers:
+            values = vectors[layer].cpu().numpy()
+            if layer not in sums:
+                sums[layer] = np.zeros((count, values.shape[1]), np.float32)
+            share = lengths[:, None] if protocol == "strict" else np.ones((len(batch), 1))
+            np.add.at(sums[layer], rows, (values * share).astype(np.float32))
+    divisor = weights if protocol == "strict" else np.ones(count)
+    _write(out, encoder, ids, sums, divisor, {"protocol": protocol, **(attributes or {})})
+
+
+def _write(
+    out: Path,
+    encoder: Any,
+    ids: list[str],
+    sums: dict[str, np.ndarray],
+    divisor: np.ndarray,
+    attributes: dict[str, Any],
+) -> None:
+    with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["layers"] = list(encoder.layers)
+        file.attrs["default_layer"] = encoder.default_layer
+        for key, value in attributes.items():
+            file.attrs[key] = value
+        file.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
+        for layer in encoder.layers:
+            values = (sums[layer] / divisor[:, None]).astype(np.float32)
+            bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+            if len(bad):
+                raise RespfmError(
+                    f"layer {layer} gave values that are not finite for {len(bad)} recordings, first {ids[bad[0]]!r}; "
+                    "check the recording and the checkpoint"
+                )
+            file.create_dataset(f"layers/{layer}", data=values)
