@@ -1,0 +1,136 @@
+"""Log-mel store: random crops out of any number of shards, each a single read of the frames asked for."""
+
+import collections
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from respfm.cache import write_shard
+from respfm.errors import RespfmError
+from respfm.shard import check_shard, read_header, read_ids, read_offsets, read_quarantined
+
+__all__ = ["LogMelStore", "check_shard", "describe", "write_shard"]
+
+_OPEN_FILES = 64
+
+
+class LogMelStore:
+    """Clips of several shards, numbered through in the order of `paths`.
+
+    Opening reads one small header per shard; offsets and ids follow when first used. The store can be copied
+    to worker processes (fork, spawn, pickle) and read in all of them at once: reads carry their own position.
+    Raises RespfmError for a shard that is missing, truncated, foreign, or made by another front end.
+    """
+
+    def __init__(self, paths: Iterable[str | os.PathLike]) -> None:
+        self.shards = [read_header(path) for path in paths]
+        if not self.shards:
+            raise RespfmError("A log-mel store needs at least one shard; the list of paths is empty.")
+        first = self.shards[0]
+        for shard in self.shards:
+            if shard.definition != first.definition:
+                raise RespfmError(
+                    f"{shard.path} and {first.path} were made by different log-mel front ends. "
+                    "Rebuild one of them (rule cache_logmel) with the definition of the other."
+                )
+        self.definition: dict[str, Any] = first.definition
+        self.n_mels = first.n_mels
+        self._first_clip = np.cumsum([0, *(shard.clips for shard in self.shards)])
+        self._offsets: dict[int, np.ndarray] = {}
+        self._files: collections.OrderedDict[int, int] = collections.OrderedDict()
+
+    def __len__(self) -> int:
+        return int(self._first_clip[-1])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Frames of every clip, int64 `[clips]`."""
+        return np.concatenate([np.diff(self._shard_offsets(shard)) for shard in range(len(self.shards))])
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Recording id of every clip, str `[clips]`."""
+        return np.char.decode(np.concatenate([read_ids(shard.path) for shard in self.shards]), "utf-8")
+
+    def crop(self, index: int, start: int, frames: int) -> np.ndarray:
+        """Frames `start` to `start + frames` of clip `index`, float32 `[n_mels, frames]`, and no others."""
+        shard, first, end = self._locate(index)
+        if start < 0 or frames < 0 or first + start + frames > end:
+            raise RespfmError(
+                f"Clip {index} of {self.shards[shard].path} has {end - first} frames; "
+                f"a crop of {frames} from frame {start} reaches outside."
+            )
+        return self._read(shard, first + start, frames)
+
+    def clip(self, index: int) -> np.ndarray:
+        """The whole clip `index`, float32 `[n_mels, frames]`."""
+        shard, first, end = self._locate(index)
+        return self._read(shard, first, end - first)
+
+    def close(self) -> None:
+        """Close the files that reading opened; the next read opens them again."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": collections.OrderedDict()}
+
+    def __del__(self) -> None:
+        if hasattr(self, "_files"):
+            self.close()
+
+    def _locate(self, index: int) -> tuple[int, int, int]:
+        """Shard of clip `index`, its first frame in the shard and the one after its last."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"clip {index} of a store of {len(self)}")
+        shard = int(np.searchsorted(self._first_clip, index, side="right")) - 1
+        offsets, clip = self._shard_offsets(shard), index - self._first_clip[shard]
+        return shard, int(offsets[clip]), int(offsets[clip + 1])
+
+    def _shard_offsets(self, shard: int) -> np.ndarray:
+        if shard not in self._offsets:
+            self._offsets[shard] = read_offsets(self.shards[shard].path)
+        return self._offsets[shard]
+
+    def _read(self, shard: int, first: int, frames: int) -> np.ndarray:
+        header = self.shards[shard]
+        buffer = np.empty((frames, header.n_mels), header.dtype)
+        position = header.frames_at + first * header.n_mels * header.dtype.itemsize
+        if os.preadv(self._file(shard), [buffer.data], position) != buffer.nbytes:
+            raise RespfmError(f"{header.path} ended early while it was read; was it replaced? Open it again.")
+        return np.ascontiguousarray(buffer.T, dtype=np.float32)
+
+    def _file(self, shard: int) -> int:
+        if shard in self._files:
+            self._files.move_to_end(shard)
+        else:
+            while len(self._files) >= _OPEN_FILES:
+                os.close(self._files.popitem(last=False)[1])
+            self._files[shard] = os.open(self.shards[shard].path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._files[shard]
+
+
+def describe(paths: Sequence[str | os.PathLike]) -> str:
+    """What the shards hold, for people: front end, units, clips, hours, size, quarantined recordings."""
+    store = LogMelStore(paths)
+    first, lengths = store.shards[0], store.lengths if len(store) else np.zeros(1, np.int64)
+    frame_seconds = store.definition["hop_length"] / store.definition["sample_rate"]
+    hours = sum(shard.frames for shard in store.shards) * frame_seconds / 3600
+    size = sum(Path(shard.path).stat().st_size for shard in store.shards)
+    lines = [
+        f"shards       {len(store.shards)}",
+        f"clips        {len(store)}",
+        f"hours        {hours:.2f}",
+        f"size         {size / 1e6:.1f} MB, {first.dtype}",
+        f"frames       {lengths.min()} to {lengths.max()} per clip",
+        "front end    " + ", ".join(f"{key} {value}" for key, value in store.definition.items()),
+        f"units        {first.attributes['units']}",
+        f"writer       {first.attributes['writer']}, clips padded to {first.attributes['min_seconds']:g} s",
+    ]
+    quarantined = [item for shard in store.shards for item in read_quarantined(shard.path).items()]
+    lines.append(f"quarantined  {len(quarantined)}")
+    lines += [f"  {identifier}: {reason}" for identifier, reason in quarantined]
+    return "\n".join(lines)
