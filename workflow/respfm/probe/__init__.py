@@ -1,0 +1,57 @@
+"""Linear probes on frozen embeddings, under the two protocols `published` and `strict`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from respfm.probe.data import ProbeData
+
+
+def linear_probe(
+    features: np.ndarray | Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    split: np.ndarray,
+    task: str | Mapping[str, Any] | None = None,
+    runs: int = 5,
+    protocol: str = "published",
+    layers: list[str] | None = None,
+    patients: np.ndarray | None = None,
+    seed: int = 0,
+    order: np.ndarray | None = None,
+    reference_rng: bool = True,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Train and test linear classifiers on every layer of a model.
+
+    `features` is `[N, D]`, `[L, N, D]` or a mapping from layer name to `[N, D]`; `labels` are integers from
+    0, `split` holds "train", "val" or "test" for each of the N recordings, `patients` their patient ids (""
+    is unknown). `order` is the position inside the split and decides the exact batches of the published
+    protocol. `task` is one of T5 to T11 or a mapping with `batch`, `epochs` and `candidates`.
+
+    `published` trains `runs` heads per layer with the seeds `seed`, `seed + 1`, ... as OPERA's linear
+    evaluation does, with its order of random numbers unless `reference_rng` is off. `strict` solves one
+    regularised logistic regression per layer; `runs`, `order`, `reference_rng` and the task's recipe mean
+    nothing to it.
+
+    Returns one row per layer and run; `auroc_val` and `auroc_test` are macro one-vs-rest AUROCs in 0 to 1.
+    Raises `RespfmError` where the input cannot be probed.
+    """
+    data = ProbeData.build(features, labels, split, task, layers, patients, order)
+    if protocol == "published":
+        from respfm.probe.published import probe_published
+
+        return probe_published(data, runs, seed, reference_rng, device)
+    if protocol == "strict":
+        from respfm.probe.strict import probe_strict
+
+        return probe_strict(data, seed, device)[0]
+    raise ValueError(f"protocol is {protocol!r}; known are 'published' and 'strict'")
+
+
+def probe_task(*args: Any, **options: Any) -> None:
+    """Probe the embeddings of one model on one task, see `respfm.probe.run.probe_task`."""
+    from respfm.probe.run import probe_task
+
+    probe_task(*args, **options)
