@@ -4,7 +4,7 @@ import numpy as np
 
 
 def midranks(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorting order `[..., N]` along the last axis and, in that order, ranks from 1; ties share their mean."""
+    """Sorting order `[..., N]` along the last axis and, in that order, ranks from 1 with ties averaged."""
     order = np.argsort(scores, axis=-1)
     ordered = np.take_along_axis(scores, order, axis=-1)
     count = scores.shape[-1]
@@ -33,7 +33,7 @@ def auroc(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def weighted_auroc(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Macro one-vs-rest AUROC `[B]` of probabilities `[N, C]` under weights `[B, N]`; NaN if a class is absent."""
+    """Macro AUROC `[B]` of `[N, C]` probabilities under weights `[B, N]`; NaN if a class is absent."""
     total = 0.0
     classes = probabilities.shape[1]
     for c in range(classes):

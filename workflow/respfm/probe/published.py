@@ -100,7 +100,7 @@ def _train_epoch(
     order: torch.Tensor,
     recipe: Recipe,
 ) -> None:
-    """Weights `[G R, C, D]`, features `[G, N, D]`, the order `[R, N]` of each run, targets `[R, N, C]` in it."""
+    """Weights `[G R, C, D]`, features `[G, N, D]`, order `[R, N]` of each run, targets `[R, N, C]` in it."""
     heads, classes, dim = weights.shape
     layers, runs = len(features), len(order)
     for start in range(0, order.shape[1], recipe.batch):
@@ -145,7 +145,7 @@ def _auroc_of_heads(features: torch.Tensor, weights: torch.Tensor, labels: np.nd
 def _reference_draws(
     seed: int, classes: int, dim: int, count: int, epochs: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Initial weights `[C, D + 1]` and row orders `[epochs, N]` as OPERA's code draws them after seeding torch.
+    """Initial weights `[C, D + 1]` and row orders `[epochs, N]` as OPERA's code draws them.
 
     The affine layer first draws its default weights and biases; each epoch's loaders draw a base seed and a
     permutation seed, the training loader before the validation loader.

@@ -77,8 +77,8 @@ class EmbeddingLayers(Mapping[str, np.ndarray]):
         missing = [name for name in recordings if name not in position]
         if missing:
             raise RespfmError(
-                f"{file.filename}: {len(missing)} of {len(recordings)} recordings of the task have no embedding, "
-                f"the first is {missing[0]}; extract the embeddings again with this task selected."
+                f"{file.filename}: {len(missing)} of {len(recordings)} recordings of the task have no "
+                f"embedding, the first is {missing[0]}; extract the embeddings again with this task selected."
             )
         self.rows = np.array([position[name] for name in recordings], dtype=np.int64)
 

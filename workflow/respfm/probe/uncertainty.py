@@ -19,7 +19,7 @@ def auroc_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the macro AUROC of probabilities `[N, C]`; whole patients are resampled.
+    """Percentile bootstrap interval of the macro AUROC of probabilities `[N, C]`, by patient.
 
     Resamples that miss a class are left out. A recording whose patient is "" counts as a patient of its
     own.
