@@ -1,0 +1,144 @@
+"""M2D and its relatives (M2D+Resp, ftAS, CLAP, S, 16x4, 80x2, MSM-MAE): one ViT encoder, all layers in one
+pass.
+
+As in the paper's plugin: a clip is cut into chunks of the length that the network was trained on, the last
+one padded with zeros (after normalisation) up to a whole patch; chunks are encoded on their own and every
+output frame counts once.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from respfm.errors import RespfmError
+from respfm.logmel import LogMel
+from respfm.m2d.checkpoint import load_checkpoint
+from respfm.m2d.config import M2DConfig
+from respfm.m2d.encoder import M2DEncoder
+
+
+class M2DAudioEncoder:
+    """Clip embeddings of an M2D network.
+
+    Layers "block1".."blockN" are the residual stream after each block; the last is after the final LayerNorm.
+    `pooling` "concat" keeps the frequency rows apart (F * dim values, lowest first), "mean" averages them
+    (dim values). Chunks have `unit_frames` frames (the trained length if None; positions of longer ones are
+    interpolated).
+    """
+
+    def __init__(
+        self,
+        network: M2DEncoder,
+        pooling: str = "concat",
+        default_layer: str | None = None,
+        unit_frames: int | None = None,
+    ) -> None:
+        if pooling not in ("concat", "mean"):
+            raise RespfmError(f"pooling {pooling!r} is not known; it is 'concat' or 'mean'")
+        self.network = network.eval()
+        self.pooling = pooling
+        self.sample_rate = network.config.sample_rate
+        self.layers = [f"block{i}" for i in range(1, network.config.depth + 1)]
+        self.default_layer = default_layer or self.layers[-1]
+        if self.default_layer not in self.layers:
+            raise RespfmError(
+                f"layer {self.default_layer!r} is not known; this network has {', '.join(self.layers)}"
+            )
+        self.unit_frames = unit_frames or network.config.input_size[1]
+        scale = self.sample_rate // 16000
+        self.logmel = LogMel(
+            self.sample_rate, 400 * scale, 160 * scale, network.config.input_size[0], 50, 8000 * scale
+        )
+
+    def to(self, device: str | torch.device) -> "M2DAudioEncoder":
+        """Move network and front end to `device`."""
+        self.network.to(device)
+        self.logmel.to(device)
+        return self
+
+    @torch.inference_mode()
+    def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
+        """{layer: float32 [B, F*dim or dim]} of `waveforms` [B, samples].
+
+        With `lengths` each clip is cut to its own samples first, so that neither padding nor neighbours
+        count. Chunks of one width share a pass, and equal chunks (the silence after short clips) are encoded
+        once.
+        """
+        if lengths is None:
+            spectrograms = list(self._normalised(waveforms))
+        else:
+            clips = zip(waveforms, lengths.tolist(), strict=True)
+            spectrograms = [self._normalised(clip[None, :length])[0] for clip, length in clips]
+        groups: dict[int, list[tuple[int, Tensor]]] = {}
+        for row, spectrogram in enumerate(spectrograms):
+            for chunk in self._chunks(spectrogram):
+                groups.setdefault(chunk.shape[-1], []).append((row, chunk))
+        grid_rows, width = self.network.config.grid[0], self.network.config.patch_size[1]
+        sums = {
+            layer: waveforms.new_zeros(len(spectrograms), grid_rows, self.network.config.dim)
+            for layer in self.layers
+        }
+        frames = waveforms.new_zeros(len(spectrograms))
+        for columns, members in groups.items():
+            rows = torch.tensor([row for row, _ in members], device=waveforms.device)
+            chunks, place = torch.stack([chunk for _, chunk in members]).unique(dim=0, return_inverse=True)
+            frames.index_add_(0, rows, frames.new_full((len(rows),), columns // width))
+            for layer, tokens in zip(self.layers, self.network.layer_tokens(chunks[:, None]), strict=True):
+                pooled = tokens.unflatten(1, (grid_rows, -1)).sum(2, dtype=torch.float32)
+                sums[layer].index_add_(0, rows, pooled[place])
+        means = {layer: total / frames[:, None, None] for layer, total in sums.items()}
+        return {layer: x.flatten(1) if self.pooling == "concat" else x.mean(1) for layer, x in means.items()}
+
+    def _normalised(self, waveforms: Tensor) -> Tensor:
+        shortest = self.logmel.n_fft // 2 + 1
+        waveforms = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[-1])))
+        mean, std = self.network.norm_stats
+        return (self.logmel(waveforms) - mean) / std
+
+    def _chunks(self, spectrogram: Tensor) -> list[Tensor]:
+        """[mels, frames] -> chunks of `unit_frames` frames; the last is padded to a multiple of the patch
+        width.
+        """
+        width = self.network.config.patch_size[1]
+        *whole, last = spectrogram.split(self.unit_frames, dim=-1)
+        if last.shape[-1] < self.unit_frames:
+            last = F.pad(last, (0, -last.shape[-1] % width))
+        return [*whole, last]
+
+
+def load(
+    checkpoint: Path | None = None,
+    pooling: str = "concat",
+    default_layer: str | None = None,
+    unit_frames: int | None = None,
+    random_seed: int | None = None,
+    input_size: tuple[int, int] | None = None,
+    trust: bool = False,
+    **architecture: Any,
+) -> M2DAudioEncoder:
+    """Load a published or own checkpoint, or draw random weights from `random_seed` for a control.
+
+    `input_size` (mels, frames) is needed only where neither name nor weights tell it. `architecture` holds
+    fields of M2DConfig: those of a random network, or what a checkpoint is expected to have.
+    """
+    if checkpoint is not None:
+        network = load_checkpoint(checkpoint, encoder_only=True, input_size=input_size, trust=trust)
+        for name, value in (
+            M2DConfig.from_dict({**network.config.to_dict(), **architecture}).to_dict().items()
+        ):
+            if name in architecture and value != getattr(network.config, name):
+                raise RespfmError(
+                    f"{checkpoint}: {name} is {getattr(network.config, name)}, expected {value}"
+                )
+    elif random_seed is not None:
+        if input_size is not None:
+            architecture["input_size"] = input_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_seed)
+            network = M2DEncoder(M2DConfig.from_dict(architecture))
+    else:
+        raise RespfmError("M2D needs a checkpoint file, or `weights: random` with a random_seed")
+    return M2DAudioEncoder(network, pooling, default_layer, unit_frames)

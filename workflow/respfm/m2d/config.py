@@ -1,0 +1,116 @@
+"""The one description from which an encoder or a whole pre-training network is built."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from respfm.errors import RespfmError
+
+PREDICTORS = {
+    "m2d": {
+        "decoder_dim": 512,
+        "decoder_depth": 8,
+        "decoder_heads": 16,
+        "mask_ratio": 0.7,
+        "standardise": True,
+    },
+    "m2d_x": {
+        "decoder_dim": 512,
+        "decoder_depth": 8,
+        "decoder_heads": 16,
+        "mask_ratio": 0.7,
+        "standardise": True,
+    },
+    "msm_mae": {
+        "decoder_dim": 384,
+        "decoder_depth": 4,
+        "decoder_heads": 6,
+        "mask_ratio": 0.75,
+        "standardise": False,
+    },
+}
+
+
+@dataclass(frozen=True)
+class M2DConfig:
+    """Sizes and objective of a network; the defaults are the published ViT-B on 80 x 608 with 16 x 16
+    patches.
+
+    `input_size` and `patch_size` are (mel bands, frames). `objective` is "m2d", "m2d_x" (M2D with an offline
+    predictor of `offline_dim` values per frame, compared with a teacher's features) or "msm_mae" (pixels
+    instead of a target network). What is None takes the published value of the objective. `noisy_student`
+    turns the published orientation of M2D-X (clean student, noisy teacher) around. `online_weight` and
+    `offline_weight` weigh the losses.
+    """
+
+    input_size: tuple[int, int] = (80, 608)
+    patch_size: tuple[int, int] = (16, 16)
+    dim: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_ratio: float = 4.0
+    objective: str = "m2d"
+    decoder_dim: int | None = None
+    decoder_depth: int | None = None
+    decoder_heads: int | None = None
+    mask_ratio: float | None = None
+    standardise: bool | None = None
+    offline_dim: int | None = None
+    noisy_student: bool = False
+    online_weight: float = 1.0
+    offline_weight: float = 1.0
+    sample_rate: int = 16000
+
+    def __post_init__(self) -> None:
+        for name in ("input_size", "patch_size"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.objective not in PREDICTORS:
+            raise RespfmError(
+                f"objective {self.objective!r} is not known; it is one of {', '.join(PREDICTORS)}"
+            )
+        if min(*self.patch_size, *self.grid) < 1:
+            raise RespfmError(
+                f"patch_size {list(self.patch_size)} does not fit into input_size {list(self.input_size)}"
+            )
+        published = PREDICTORS[self.objective]
+        if self.objective == "m2d_x":
+            published = {**published, "offline_dim": self.grid[0] * self.dim}
+        for name, value in published.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        for dim, heads in (("dim", "heads"), ("decoder_dim", "decoder_heads")):
+            if getattr(self, dim) % 4 or getattr(self, dim) % getattr(self, heads):
+                raise RespfmError(
+                    f"{dim} {getattr(self, dim)} must be a multiple of 4 and of {heads} {getattr(self, heads)}"
+                )
+        if not 0 < self.visible < self.patches:
+            raise RespfmError(
+                f"mask_ratio {self.mask_ratio} leaves {self.visible} of {self.patches} patches visible"
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patch rows (frequency) and columns (time); what remains of `input_size` is dropped."""
+        return self.input_size[0] // self.patch_size[0], self.input_size[1] // self.patch_size[1]
+
+    @property
+    def patches(self) -> int:
+        """Number of patches of one input."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def visible(self) -> int:
+        """Number of patches that the student sees."""
+        return int(self.patches * (1 - self.mask_ratio))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "M2DConfig":
+        """Inverse of `to_dict`; raises RespfmError for an unknown name."""
+        unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise RespfmError(f"M2D model has no setting {', '.join(sorted(unknown))}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -1,0 +1,59 @@
+"""Reading checkpoint files of others without running code that is inside them."""
+
+import pickle
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from respfm.errors import RespfmError
+
+
+def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = ()) -> Any:
+    """The content of a PyTorch file (usually a dictionary) or the tensors of a .safetensors file, on the CPU.
+
+    Pickles may hold tensors, plain containers and the types in `allow`; anything else is refused unless
+    `trust`. Raises RespfmError for a missing or incomplete file, an HTML page, or something else that is no
+    checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RespfmError(f"{path}: there is no such checkpoint file")
+    with path.open("rb") as stream:
+        head = stream.read(256)
+    if head.lstrip()[:1] == b"<":
+        raise RespfmError(f"{path}: this is an HTML page, not a checkpoint; download the file itself again")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)[0]
+    try:
+        with torch.serialization.safe_globals(list(allow)):
+            return torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        if foreign := re.search(r"GLOBAL (\S+)", str(error)):
+            raise RespfmError(
+                f"{path}: this pickle wants to create {foreign[1]}, which could run code; set `trust: true` for this "
+                "file only if you trust where it comes from"
+            ) from error
+        raise RespfmError(f"{path}: this is not a PyTorch checkpoint, or is damaged; get it again") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise RespfmError(
+            f"{path}: this checkpoint is incomplete or damaged ({path.stat().st_size} bytes); get it again"
+        ) from error
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The text metadata of a .safetensors file."""
+    return _read_safetensors(Path(path))[1]
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise RespfmError(
+            f"{path}: this safetensors file is incomplete or damaged ({path.stat().st_size} bytes); get it again"
+        ) from error
