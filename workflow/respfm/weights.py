@@ -34,8 +34,8 @@ def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = 
     except pickle.UnpicklingError as error:
         if foreign := re.search(r"GLOBAL (\S+)", str(error)):
             raise RespfmError(
-                f"{path}: this pickle wants to create {foreign[1]}, which could run code; set `trust: true` for this "
-                "file only if you trust where it comes from"
+                f"{path}: this pickle wants to create {foreign[1]}, which could run code; set `trust: true` "
+                "only if you trust where the file comes from"
             ) from error
         raise RespfmError(f"{path}: this is not a PyTorch checkpoint, or is damaged; get it again") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -55,5 +55,5 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
         raise RespfmError(
-            f"{path}: this safetensors file is incomplete or damaged ({path.stat().st_size} bytes); get it again"
+            f"{path}: this checkpoint is incomplete or damaged ({path.stat().st_size} bytes); get it again"
         ) from error

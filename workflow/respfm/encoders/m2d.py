@@ -99,14 +99,10 @@ class M2DAudioEncoder:
         return (self.logmel(waveforms) - mean) / std
 
     def _chunks(self, spectrogram: Tensor) -> list[Tensor]:
-        """[mels, frames] -> chunks of `unit_frames` frames; the last is padded to a multiple of the patch
-        width.
-        """
-        width = self.network.config.patch_size[1]
+        """[mels, frames] -> chunks of `unit_frames`; the last is padded to whole patches."""
         *whole, last = spectrogram.split(self.unit_frames, dim=-1)
-        if last.shape[-1] < self.unit_frames:
-            last = F.pad(last, (0, -last.shape[-1] % width))
-        return [*whole, last]
+        padding = -last.shape[-1] % self.network.config.patch_size[1]
+        return [*whole, F.pad(last, (0, padding))[:, : self.unit_frames]]
 
 
 def load(

@@ -1,4 +1,4 @@
-"""Checkpoint files: the published M2D formats, full and encoder-only, and respfm's own encoder.safetensors."""
+"""Checkpoint files: the published M2D formats, full and encoder-only, and the own encoder.safetensors."""
 
 import argparse
 import json
@@ -104,7 +104,7 @@ def _infer_config(path: Path, state: dict[str, Tensor], input_size: Sequence[int
         mels, frames, height, width, rate = (int(group) if group else None for group in name.groups())
         if [height, width] != patch_size:
             raise RespfmError(
-                f"{path}: the name says patches of {height}x{width}, the weights {patch_size[0]}x{patch_size[1]}"
+                f"{path}: the name says patches of {height}x{width}, the weights {_times(patch_size)}"
             )
         input_size = input_size or (mels, frames)
         sample_rate = 1000 * rate if rate else sample_rate
@@ -113,8 +113,8 @@ def _infer_config(path: Path, state: dict[str, Tensor], input_size: Sequence[int
         input_size = (MEL_BANDS, patches // rows * patch_size[1])
     if (input_size[0] // patch_size[0]) * (input_size[1] // patch_size[1]) != patches:
         raise RespfmError(
-            f"{path}: {patches} positions do not fit an input of {input_size[0]}x{input_size[1]} with patches of "
-            f"{patch_size[0]}x{patch_size[1]}"
+            f"{path}: {patches} positions do not fit an input of {_times(input_size)} with patches of "
+            f"{_times(patch_size)}"
         )
     sizes = {
         "input_size": input_size,
@@ -142,6 +142,10 @@ def _infer_predictor(state: dict[str, Tensor]) -> dict[str, Any]:
         "decoder_heads": PREDICTORS[objective]["decoder_heads"],
         **extra,
     }
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
 
 
 def _depth(state: dict[str, Tensor], blocks: str) -> int:
@@ -173,8 +177,8 @@ def reference_name(config: M2DConfig, label: str) -> str:
     """A folder name from which the reference's tools read model class and sizes, for example
     `m2d_vit_base-80x608p16x16p16k-<label>`.
     """
-    sizes = "x".join(map(str, config.input_size)) + "p" + "x".join(map(str, config.patch_size))
-    return f"{config.objective}_vit_base-{sizes}p{config.sample_rate // 1000}k-{label}"
+    sizes = f"{_times(config.input_size)}p{_times(config.patch_size)}p{config.sample_rate // 1000}k"
+    return f"{config.objective}_vit_base-{sizes}-{label}"
 
 
 def _exported(model: M2DEncoder, norm_stats: Sequence[float]) -> dict[str, Tensor]:

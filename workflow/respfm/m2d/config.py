@@ -6,35 +6,26 @@ from typing import Any
 
 from respfm.errors import RespfmError
 
-PREDICTORS = {
-    "m2d": {
-        "decoder_dim": 512,
-        "decoder_depth": 8,
-        "decoder_heads": 16,
-        "mask_ratio": 0.7,
-        "standardise": True,
-    },
-    "m2d_x": {
-        "decoder_dim": 512,
-        "decoder_depth": 8,
-        "decoder_heads": 16,
-        "mask_ratio": 0.7,
-        "standardise": True,
-    },
-    "msm_mae": {
-        "decoder_dim": 384,
-        "decoder_depth": 4,
-        "decoder_heads": 6,
-        "mask_ratio": 0.75,
-        "standardise": False,
-    },
+M2D_PREDICTOR = {
+    "decoder_dim": 512,
+    "decoder_depth": 8,
+    "decoder_heads": 16,
+    "mask_ratio": 0.7,
+    "standardise": True,
 }
+MAE_PREDICTOR = {
+    "decoder_dim": 384,
+    "decoder_depth": 4,
+    "decoder_heads": 6,
+    "mask_ratio": 0.75,
+    "standardise": False,
+}
+PREDICTORS = {"m2d": M2D_PREDICTOR, "m2d_x": M2D_PREDICTOR, "msm_mae": MAE_PREDICTOR}
 
 
 @dataclass(frozen=True)
 class M2DConfig:
-    """Sizes and objective of a network; the defaults are the published ViT-B on 80 x 608 with 16 x 16
-    patches.
+    """Sizes and objective of a network; the defaults are the published ViT-B, 80 x 608 in 16 x 16 patches.
 
     `input_size` and `patch_size` are (mel bands, frames). `objective` is "m2d", "m2d_x" (M2D with an offline
     predictor of `offline_dim` values per frame, compared with a teacher's features) or "msm_mae" (pixels
@@ -78,11 +69,12 @@ class M2DConfig:
         for name, value in published.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        for dim, heads in (("dim", "heads"), ("decoder_dim", "decoder_heads")):
-            if getattr(self, dim) % 4 or getattr(self, dim) % getattr(self, heads):
-                raise RespfmError(
-                    f"{dim} {getattr(self, dim)} must be a multiple of 4 and of {heads} {getattr(self, heads)}"
-                )
+        for name, dim, heads in (
+            ("dim", self.dim, self.heads),
+            ("decoder_dim", self.decoder_dim, self.decoder_heads),
+        ):
+            if dim % 4 or dim % heads:
+                raise RespfmError(f"{name} {dim} must be a multiple of 4 and of its {heads} heads")
         if not 0 < self.visible < self.patches:
             raise RespfmError(
                 f"mask_ratio {self.mask_ratio} leaves {self.visible} of {self.patches} patches visible"

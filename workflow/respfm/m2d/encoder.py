@@ -15,7 +15,7 @@ AUDIOSET_STATISTICS = (-7.1, 4.2)
 
 
 class PatchEmbedding(nn.Module):
-    """Non-overlapping patches through one linear map, kept as a convolution's weight as in the checkpoints."""
+    """Non-overlapping patches through one linear map, kept as a convolution as in the checkpoints."""
 
     def __init__(self, patch_size: tuple[int, int], dim: int) -> None:
         super().__init__()

@@ -13,12 +13,10 @@ def standardise(tokens: Tensor) -> Tensor:
 
 
 def cosine_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean of 2 - 2 cos between vectors of the last dimension: the MSE of the L2-normalised vectors, summed."""
-    return (
-        2 - 2 * (F.normalize(prediction.float(), dim=-1) * F.normalize(target.float(), dim=-1)).sum(-1).mean()
-    )
+    """Mean of 2 - 2 cos between vectors of the last dimension: the squared distance of unit vectors."""
+    return 2 - 2 * F.cosine_similarity(prediction.float(), target.float(), dim=-1).mean()
 
 
 def spread(target: Tensor) -> Tensor:
-    """Standard deviation over tokens [B, N, dim], averaged over dim; 0 means that all tokens have collapsed."""
+    """Standard deviation over all tokens [B, N, dim], averaged over dim; 0 means that they collapsed."""
     return target.float().flatten(0, 1).std(0).mean()

@@ -18,7 +18,7 @@ from respfm.m2d.transformer import NORM_EPSILON, Block, initialise, run_blocks
 
 
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
-    """Rows of each batch item: x [B, N, dim], index [B, K] -> [B, K, dim], without an index of dim columns."""
+    """Rows of each batch item: x [B, N, dim], index [B, K] -> [B, K, dim]; the index is not expanded to dim."""
     rows = index + torch.arange(len(x), device=x.device)[:, None] * x.shape[1]
     return x.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, index.shape)
 
@@ -151,8 +151,8 @@ class M2D(M2DEncoder):
         predicted = self.offline_predictor(frames)
         if predicted.shape != teacher.shape:
             raise RespfmError(
-                f"the teacher's features have shape {list(teacher.shape)}, the offline predictor's {list(predicted.shape)}; "
-                "use a teacher with the same patches or set offline_dim"
+                f"the teacher's features are {list(teacher.shape)}, the offline predictor gives "
+                f"{list(predicted.shape)}; use a teacher with the same patches, or set offline_dim"
             )
         return losses.cosine_loss(predicted, losses.standardise(teacher.float()))
 
