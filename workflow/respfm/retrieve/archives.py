@@ -1,0 +1,200 @@
+"""Unpacking without trust: nothing outside the target, no links, devices or bombs; names kept verbatim."""
+
+import contextlib
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from respfm.errors import RespfmError
+from respfm.retrieve.volumes import open_joined, open_split_zip
+
+KINDS = ("zip", "zip-split", "tar", "tar.gz", "tar.xz", "tar.bz2", "7z")
+LARGEST_RATIO = 100
+SMALLEST_BOUND = 64 << 20
+_BLOCK = 1 << 20
+_DAMAGE = (EOFError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry of an archive; `open` gives its content and is None for a directory."""
+
+    name: str
+    size: int
+    open: Callable[[], BinaryIO] | None
+
+
+def archive_kind(filename: str) -> str:
+    """The kind of an archive by its suffix.
+
+    Raises:
+        RespfmError: the suffix is none of `KINDS`.
+    """
+    lowered = filename.lower()
+    for kind in (*KINDS, "tgz"):
+        if lowered.endswith("." + kind):
+            return "tar.gz" if kind == "tgz" else kind
+    raise RespfmError(
+        f"{filename}: the suffix names no known kind of archive; give `unpack` as one of {', '.join(KINDS)}."
+    )
+
+
+def unpack(paths: Sequence[Path], kind: str, directory: Path, name: str) -> int:
+    """Unpack the archive that `paths` hold in pieces into `directory`; return the number of files.
+
+    Directories may exist already, files may not. AppleDouble files (`__MACOSX/`) are left out. The archive
+    may not grow to more than `LARGEST_RATIO` times its size (small ones: `SMALLEST_BOUND` bytes), nor to more
+    than the free space. What was written before an error is left to the caller to remove.
+
+    Raises:
+        RespfmError: the archive is damaged, hostile, too large, or would overwrite a file.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    packed = sum(path.stat().st_size for path in paths)
+    bound = min(max(SMALLEST_BOUND, LARGEST_RATIO * packed), shutil.disk_usage(directory).free)
+    try:
+        if kind == "7z":
+            return _unpack_7z(paths, directory, bound, name)
+        with _open_members(paths, kind) as members:
+            return _write_members(members, directory, bound, name)
+    except _DAMAGE as error:
+        raise RespfmError(
+            f"{name} is not a whole {kind} archive ({error}): delete it and fetch it again."
+        ) from error
+    except FileExistsError as error:
+        raise RespfmError(f"{name} would write {error.filename} twice.") from error
+    except OSError as error:
+        raise RespfmError(f"{name} cannot be unpacked into {directory}: {error}.") from error
+
+
+def _write_members(members: Iterator[Member], directory: Path, bound: int, name: str) -> int:
+    files = total = 0
+    for member in members:
+        target = _target(directory, member.name, name)
+        if target is None:
+            continue
+        if member.open is None:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        total += member.size
+        _check_bound(total, bound, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with member.open() as source, open(target, "xb") as sink:
+            _copy(source, sink, member, name)
+        files += 1
+    return files
+
+
+def _copy(source: BinaryIO, sink: BinaryIO, member: Member, name: str) -> None:
+    written = 0
+    while block := source.read(_BLOCK):
+        written += len(block)
+        if written > member.size:
+            break
+        sink.write(block)
+    if written != member.size:
+        raise RespfmError(
+            f"{name}: {member.name} does not have the {member.size} bytes that the archive states."
+        )
+
+
+def _check_bound(total: int, bound: int, name: str) -> None:
+    if total > bound:
+        raise RespfmError(
+            f"{name} would unpack to more than {bound} bytes, which is more than the disk has free or than "
+            "an honest archive of its size holds: free some space, or do not trust this file."
+        )
+
+
+def _target(directory: Path, member: str, name: str) -> Path | None:
+    """Where a member goes; None for what is left out.
+
+    Raises:
+        RespfmError: the member's name is absolute, leaves the directory, or is no file name.
+    """
+    pure = PurePosixPath(member)
+    if pure.is_absolute() or ".." in pure.parts or "\0" in member:
+        raise RespfmError(
+            f"{name} holds {member!r}, which lies outside the folder to unpack into: do not trust this file."
+        )
+    if not pure.parts or pure.parts[0] == "__MACOSX":
+        return None
+    return directory / pure
+
+
+@contextlib.contextmanager
+def _open_members(paths: Sequence[Path], kind: str) -> Iterator[Iterator[Member]]:
+    if kind.startswith("zip"):
+        with (
+            (open_split_zip if kind == "zip-split" else open_joined)(paths) as stream,
+            zipfile.ZipFile(stream) as archive,
+        ):
+            yield _zip_members(archive)
+    else:
+        with open_joined(paths) as stream, tarfile.open(fileobj=stream, mode="r:*") as archive:
+            yield _tar_members(archive)
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
+    for info in archive.infolist():
+        mode = info.external_attr >> 16
+        if info.flag_bits & 1:
+            raise RespfmError(
+                f"{info.filename!r} is encrypted: unpack the archive by hand and name the folder in `local:`."
+            )
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _special(info.filename)
+        opener = None if info.is_dir() else lambda info=info: archive.open(info)
+        yield Member(info.filename, info.file_size, opener)
+
+
+def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
+    for info in archive:
+        if not (info.isreg() or info.isdir()):
+            raise _special(info.name)
+        opener = None if info.isdir() else lambda info=info: archive.extractfile(info)
+        yield Member(info.name, info.size, opener)
+
+
+def _special(member: str) -> RespfmError:
+    return RespfmError(
+        f"the archive holds {member!r}, a link or device, which no data set needs: do not trust this file."
+    )
+
+
+def _unpack_7z(paths: Sequence[Path], directory: Path, bound: int, name: str) -> int:
+    import py7zr
+    from py7zr.exceptions import ArchiveError
+
+    try:
+        with open_joined(paths) as stream, py7zr.SevenZipFile(stream) as archive:
+            if archive.needs_password():
+                raise RespfmError(f"{name} is encrypted: unpack it by hand and name the folder in `local:`.")
+            wanted, total = {}, 0
+            for info in archive.files:
+                target = _target(directory, info.filename, name)
+                if not (info.is_directory or info.is_file):
+                    raise _special(info.filename)
+                if target is None:
+                    continue
+                if not info.is_directory:
+                    if target in wanted.values() or target.exists():
+                        raise FileExistsError(17, "exists", str(target))
+                    wanted[info.filename] = target
+                    total += info.uncompressed
+            _check_bound(total, bound, name)
+            archive.extract(directory, targets=list(wanted))
+    except ArchiveError as error:
+        raise RespfmError(
+            f"{name} is not a whole 7z archive ({error}): delete it and fetch it again."
+        ) from error
+    for target in wanted.values():
+        target.chmod(0o644)
+    return len(wanted)

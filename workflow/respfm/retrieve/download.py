@@ -1,0 +1,247 @@
+"""Downloads that survive: resumed after interruptions, patient with busy servers, never half-made."""
+
+import email.utils
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from respfm.errors import RespfmError
+from respfm.files import write_json
+from respfm.retrieve.checksums import UNKNOWN, Expected, verify
+
+_BLOCK = 1 << 16
+_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to keep trying; times in seconds.
+
+    Attributes:
+        attempts: tries in a row that bring nothing, before giving an address up.
+        first_wait, longest_wait: bounds of the waits between tries, which double and are drawn at random.
+        connect, stall: how long to wait for a connection, and for the next bytes of one.
+    """
+
+    attempts: int = 8
+    first_wait: float = 1.0
+    longest_wait: float = 120.0
+    connect: float = 30.0
+    stall: float = 60.0
+
+
+PATIENCE = Patience()
+
+
+class _Lost(Exception):
+    """This address will not give the file, whatever the patience."""
+
+
+class _Retry(Exception):
+    """This try failed and another may not; `wait` is what the server asked for, in seconds."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+def read_text(url: str, patience: Patience = PATIENCE) -> str:
+    """A small text file.
+
+    Raises:
+        OSError: the server cannot be reached or has no such file.
+    """
+    response = requests.get(url, timeout=(patience.connect, patience.stall))
+    response.raise_for_status()
+    return response.content.decode("utf-8-sig")
+
+
+def download(
+    urls: Sequence[str],
+    target: Path,
+    expected: Expected = UNKNOWN,
+    progress: bool = True,
+    patience: Patience = PATIENCE,
+) -> tuple[str, str]:
+    """Fetch one file from the first of `urls` that gives it; return that address and the SHA-256.
+
+    The bytes go to `<target>.part`, which a later call continues (Range with If-Range, so that a file which
+    changed in between starts anew), and become `target` only after size and digests agree.
+
+    Raises:
+        RespfmError: no address gave the file, or what came is not what was expected.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    reasons = []
+    for url in urls:
+        try:
+            return url, _download_one(url, target, expected, progress, patience)
+        except _Lost as lost:
+            reasons.append(f"{url} ({lost})")
+    raise RespfmError(
+        f"{target.name} cannot be had from {' nor from '.join(reasons)}. Get it by hand and put it at "
+        f"{target}, or name a mirror that has it."
+    )
+
+
+def _download_one(url: str, target: Path, expected: Expected, progress: bool, patience: Patience) -> str:
+    part = _Part(target, url, expected)
+    failures, mismatches = 0, 0
+    with requests.Session() as session:
+        while True:
+            before = part.size
+            try:
+                _receive(session, part, expected, progress, patience)
+            except _Retry as retry:
+                failures = 1 if part.size > before else failures + 1
+                if failures >= patience.attempts:
+                    raise _Lost(f"{retry}, {patience.attempts} times") from retry
+                _wait(failures, retry.wait, patience)
+                continue
+            try:
+                sha256 = verify(part.path, expected)
+            except RespfmError as error:
+                part.discard()
+                mismatches += 1
+                if not part.resumed or mismatches > 1:
+                    raise RespfmError(
+                        f"What {url} sends is not the file that the registry knows: {error} It was deleted; "
+                        "if the publisher changed the file, correct config/datasets.yaml."
+                    ) from error
+                continue
+            part.finish()
+            return sha256
+
+
+class _Part:
+    """The bytes of an unfinished download, with the validator (ETag or date) of their version."""
+
+    def __init__(self, target: Path, url: str, expected: Expected) -> None:
+        self.target, self.url = target, url
+        self.path = target.with_name(target.name + ".part")
+        self._notes = target.with_name(target.name + ".part.json")
+        self.resumed = False
+        notes = json.loads(self._notes.read_text()) if self._notes.is_file() else {}
+        self.validator = notes.get("validator") if notes.get("url") == url else None
+        checkable = expected.sha256 or expected.md5 or expected.git_blob
+        if not (self.validator or checkable):
+            self.discard()
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def begin(self, headers: requests.structures.CaseInsensitiveDict) -> None:
+        """Remember which version the coming bytes belong to."""
+        etag = headers.get("ETag", "")
+        self.validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
+        write_json(self._notes, {"url": self.url, "validator": self.validator})
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._notes.unlink(missing_ok=True)
+        self.validator = None
+
+    def finish(self) -> None:
+        self.path.replace(self.target)
+        self._notes.unlink(missing_ok=True)
+
+
+def _receive(
+    session: requests.Session, part: _Part, expected: Expected, progress: bool, patience: Patience
+) -> None:
+    """One request: append to the part file, or begin it anew, until the server has sent everything."""
+    offset = part.size
+    if offset and offset == expected.bytes:
+        return
+    headers = {"Accept-Encoding": "identity", "User-Agent": "respfm"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if part.validator:
+            headers["If-Range"] = part.validator
+    try:
+        with session.get(
+            part.url, headers=headers, stream=True, timeout=(patience.connect, patience.stall)
+        ) as response:
+            start, total = _check_response(response, part, offset, expected)
+            with (
+                open(part.path, "ab" if start else "wb") as sink,
+                tqdm(
+                    desc=part.target.name,
+                    total=total,
+                    initial=start,
+                    unit="B",
+                    unit_scale=True,
+                    disable=None if progress else True,
+                ) as bar,
+            ):
+                for block in response.iter_content(_BLOCK):
+                    sink.write(block)
+                    bar.update(len(block))
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        raise _Retry(_reason(error)) from error
+    except requests.RequestException as error:
+        raise _Lost(_reason(error)) from error
+    if total is not None and part.size < total:
+        raise _Retry(f"the transfer ended after {part.size} of {total} bytes")
+
+
+def _check_response(
+    response: requests.Response, part: _Part, offset: int, expected: Expected
+) -> tuple[int, int | None]:
+    """Where the body starts in the file, and the size of the whole file if the server says it."""
+    status = response.status_code
+    if status in _BUSY:
+        raise _Retry(f"the server answers {status}", _retry_after(response.headers.get("Retry-After")))
+    if status == 416:
+        part.discard()
+        raise _Retry("the server has fewer bytes than were received before")
+    if status not in (200, 206):
+        raise _Lost(f"the server answers {status} {response.reason}")
+    length = response.headers.get("Content-Length")
+    total = int(length) if length and length.isdigit() else None
+    start = 0
+    if status == 206:
+        span, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        start, total = offset, int(whole) if whole.isdigit() else None
+        if span.partition("-")[0] != str(offset):
+            part.discard()
+            raise _Retry("the server sends another range than was asked for")
+        part.resumed = True
+    else:
+        part.begin(response.headers)
+    if total is not None and expected.bytes is not None and total != expected.bytes:
+        part.discard()
+        raise _Lost(f"the server's file has {total} bytes instead of {expected.bytes}")
+    return start, total
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for, in either of its two forms."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _wait(failures: int, asked: float | None, patience: Patience) -> None:
+    if asked is None:
+        asked = random.uniform(0.5, 1.0) * patience.first_wait * 2 ** (failures - 1)
+    time.sleep(min(asked, patience.longest_wait))
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause, which says more than the chain of wrappers around it."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__
+    return str(error).strip() or type(error).__name__

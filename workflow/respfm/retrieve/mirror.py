@@ -1,0 +1,110 @@
+"""Copies of remote files kept elsewhere: directories or URL prefixes laid out as <host>/<path>."""
+
+import csv
+import functools
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from respfm.errors import RespfmError
+from respfm.retrieve.checksums import Expected
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A mirror's copy of a remote file: where it is, and what its manifest says of it (None: nothing)."""
+
+    location: Path | str
+    mirror: str
+    expected: Expected | None
+
+
+def mirror_path(url: str) -> str:
+    """The place of a URL inside a mirror: `<host>/<path>`, percent escapes resolved, without the query.
+
+    Raises:
+        RespfmError: not an http(s) URL, or its path climbs with `..`.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.scheme not in ("http", "https") or not parts.netloc or ".." in path.split("/"):
+        raise RespfmError(f"{url!r} is not an address of a file: it must read http(s)://<host>/<path>.")
+    return f"{parts.netloc.rpartition('@')[2]}/{path.lstrip('/')}"
+
+
+class Mirror:
+    """One entry of the configuration's mirror list: `{path, checksums?, urlmap?}`, or just the path.
+
+    Args:
+        spec: `path` is a directory or an http(s) prefix; `checksums` a CSV in it with the columns path,
+            sha256 and bytes, whose files were rebuilt and are checked against it instead of the publisher's
+            digests; `urlmap` a CSV in it with the columns url and path, for files kept elsewhere than at
+            `<host>/<path>`.
+        read_url: fetches a small text file of a remote mirror.
+    """
+
+    def __init__(self, spec: dict | str, read_url: Callable[[str], str]) -> None:
+        self._spec = {"path": spec} if isinstance(spec, str) else spec
+        self._read_url = read_url
+        self.path = str(self._spec["path"])
+        self.remote = urlsplit(self.path).scheme in ("http", "https")
+        if not self.remote and not Path(self.path).is_dir():
+            raise RespfmError(
+                f"the mirror {self.path} is not a directory: correct `mirror` in the configuration."
+            )
+
+    def find(self, url: str) -> Copy | None:
+        """The mirror's copy of `url`; None if the mirror does not claim to have it.
+
+        A remote mirror without a manifest claims everything; asking it may fail.
+
+        Raises:
+            RespfmError: the manifest lists the file and the directory lacks it.
+        """
+        place = self._urlmap.get(url) or mirror_path(url)
+        listed = self._manifest.get(place)
+        if self.remote:
+            if self._manifest and listed is None:
+                return None
+            return Copy(f"{self.path.rstrip('/')}/{quote(place)}", self.path, listed)
+        path = Path(self.path, place)
+        if path.is_file():
+            return Copy(path, self.path, listed)
+        if listed is not None or url in self._urlmap:
+            raise RespfmError(
+                f"the mirror {self.path} lists {place} but the file is missing there: copy it again or take "
+                "the mirror out of the configuration."
+            )
+        return None
+
+    @functools.cached_property
+    def _urlmap(self) -> dict[str, str]:
+        return {row["url"]: row["path"] for row in self._rows("urlmap", {"url", "path"})}
+
+    @functools.cached_property
+    def _manifest(self) -> dict[str, Expected]:
+        rows = self._rows("checksums", {"path", "sha256", "bytes"})
+        return {
+            row["path"]: Expected(bytes=int(row["bytes"]), sha256=row["sha256"], source="mirror manifest")
+            for row in rows
+        }
+
+    def _rows(self, key: str, columns: set[str]) -> list[dict[str, str]]:
+        name = self._spec.get(key)
+        if not name:
+            return []
+        try:
+            if self.remote:
+                text = self._read_url(f"{self.path.rstrip('/')}/{name}")
+            else:
+                text = Path(self.path, name).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RespfmError(f"{name} of the mirror {self.path} cannot be read: {error}.") from error
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        if not columns <= set(reader.fieldnames or ()):
+            raise RespfmError(
+                f"{name} of the mirror {self.path} must have the columns {', '.join(sorted(columns))}."
+            )
+        return list(reader)
