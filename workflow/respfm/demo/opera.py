@@ -1,0 +1,145 @@
+"""The OPERA repository's label, file-list and split arrays for the synthetic recordings, in its formats and orders."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from respfm.demo.cohort import CHEST_POSITIONS, Cohort, generator, shuffled
+from respfm.demo.containers import npy
+from respfm.demo.coughvid import metadata_csv
+from respfm.demo.kauh import file_name
+
+_SEED = 1337  # of OPERA's own draws
+
+
+def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+    """File contents by URL pattern."""
+    return {
+        f"*/{path}": make
+        for arrays in (_coughvid, _icbhi, _coswara, _kauh, _respiratory_tr)
+        for path, make in arrays(cohort).items()
+    }
+
+
+def _arrays(folder: str, columns: dict[str, pd.Series]) -> dict[str, Callable[[], bytes]]:
+    return {f"{folder}/{name}.npy": lambda values=values: npy(values) for name, values in columns.items()}
+
+
+def _coughvid(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+    """T5 and T6 in metadata order; the wav names of ogg recordings lost their last character."""
+    pool = cohort.coughvid[cohort.coughvid["split"] != ""]
+    stem = pool["uuid"].where(pool["container"] == "webm", pool["uuid"].str[:-1])
+    sound = "datasets/coughvid/wav/" + stem + ".wav"
+    made = {"datasets/coughvid/metadata_compiled.csv": lambda: metadata_csv(cohort)}
+    for task, column, classes in (
+        ("covid", "status", {"healthy": 0, "COVID-19": 1}),
+        ("gender", "gender", {"male": 0, "female": 1}),
+    ):
+        rows = pool[column].isin(classes.keys())
+        label = pool.loc[rows, column].map(classes).astype(np.int64)
+        made |= _arrays(
+            "feature/coughvid_eval",
+            {
+                f"label_{task}": label,
+                f"sound_dir_loc_{task}": sound[rows],
+                f"split_{task}": pool.loc[rows, "split"],
+            },
+        )
+    test = pool["split"] == "test"
+    uuids = {
+        "_train": pool[pool["split"] == "train"],
+        "_val": pool[pool["split"] == "val"],
+        "gender_test": pd.concat([pool[test & (pool["gender"] == sex)] for sex in ("female", "male")]),
+        "covid_test": shuffled(
+            pool[pool["status"].isin(["healthy", "COVID-19"])], cohort.seed, "covid test"
+        ).head(len(pool) // 3),
+    }
+    for name, rows in uuids.items():
+        order = shuffled(rows, cohort.seed, "uuids", name)["uuid"]
+        made[f"datasets/coughvid/coughvid_{name}_uuids.npy"] = lambda order=order: npy(order, object)
+    return made
+
+
+def _icbhi(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+    """T7: all diagnoses; the task keeps COPD and Healthy and draws its own validation part."""
+    rows = shuffled(cohort.icbhi, cohort.seed, "icbhi order")
+    sound = "datasets/icbhi/ICBHI_final_database/" + rows["stem"] + ".wav"
+    return _arrays(
+        "feature/icbhidisease_eval",
+        {"labels": rows["diagnosis"], "sound_dir_loc": sound, "split": rows["split"]},
+    )
+
+
+def _coswara(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+    """T8 and T9: users with both coughs of quality 1 or 2, in the order of combined_data.csv."""
+    users = cohort.coswara
+    aligned = users[(users["quality_shallow"] > 0) & (users["quality_heavy"] > 0)]
+    made = {}
+    for task, column, classes in (
+        ("sex", "gender", {"male": 0, "female": 1}),
+        ("smoker", "smoker", {"n": 0, "False": 0, "y": 1, "True": 1}),
+    ):
+        rows = aligned[aligned[column].isin(classes.keys())]
+        label = rows[column].map(classes).astype(np.int64)
+        split = np.full(len(rows), "train")
+        _, test = train_test_split(np.arange(len(rows)), test_size=0.2, random_state=_SEED, stratify=label)
+        split[test] = "test"
+        sound = (
+            "datasets/Coswara-Data/Extracted_data/" + rows["date"] + "/" + rows["id"] + "/cough-shallow.wav"
+        )
+        made |= _arrays(
+            "feature/coswara_eval",
+            {
+                f"cough_aligned_filenames_{task}_w_cough-shallow": sound,
+                f"cough_aligned_{task}_label_cough-shallow": label,
+                f"cough_aligned_train_test_split_{task}_w_cough-shallow": split,
+            },
+        )
+    return made
+
+
+def _kauh(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+    """T10: `train_test` goes with the file list; `train_test_split` is in the order of another list, as published."""
+    patients = cohort.kauh[cohort.kauh["group"] != ""]
+    listed = [(patient, mode) for patient in patients.itertuples() for mode in ("B", "D", "E")]
+    order = generator(cohort.seed, "kauh order").permutation(len(listed))
+    files = [listed[index] for index in order]
+    misaligned = [patient.published for patient, _ in _other_order(cohort, files)]
+    return _arrays(
+        "feature/kauh_eval",
+        {
+            "labels_both": [patient.group for patient, _ in files],
+            "sound_dir_loc_subset": [f"datasets/KAUH/AudioFiles/{file_name(*file)}" for file in files],
+            "train_test": [patient.fold for patient, _ in files],
+            "train_test_split": misaligned,
+        },
+    )
+
+
+def _other_order(cohort: Cohort, files: list) -> list:
+    """A permutation of `files` under which no class goes missing from a part of the published split."""
+    for attempt in range(1_000):
+        order = generator(cohort.seed, "kauh misaligned", attempt).permutation(len(files))
+        parts = [files[index][0].published != "train" for index in order]
+        found = {(part, patient.group == "healthy") for part, (patient, _) in zip(parts, files, strict=True)}
+        if len(found) == 4:
+            return [files[index] for index in order]
+    raise AssertionError("unreachable: both classes are in every half of nearly every permutation")
+
+
+def _respiratory_tr(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+    """T11: all positions of a patient are on one side; Labels.csv starts with a byte order mark and ends in commas."""
+    patients = cohort.respiratory_tr
+    places = pd.DataFrame({"position": CHEST_POSITIONS})
+    rows = shuffled(patients.merge(places, how="cross"), cohort.seed, "respiratory_tr order")
+    sound = "datasets/copd/RespiratoryDatabase@TR/" + rows["id"] + "_" + rows["position"] + ".wav"
+    lines = ["Patient ID,Diagnosis,", *(f"{p.id},COPD{p.severity}," for p in patients.itertuples())]
+    return {
+        "datasets/copd/Labels.csv": lambda: "\r\n".join(lines).encode("utf-8-sig"),
+        **_arrays(
+            "feature/copd_eval",
+            {"labels": rows["severity"], "sound_dir_loc": sound, "train_test_split": rows["split"]},
+        ),
+    }
