@@ -1,0 +1,91 @@
+"""The publishers' folders rebuilt from the real metadata, with empty files where the audio would be."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+GITHUB = "mirror/raw.githubusercontent.com"
+
+
+def opera_root(shared_data: Path) -> Path:
+    return next((shared_data / GITHUB / "evelyn0414/OPERA").iterdir())
+
+
+def coswara_root(shared_data: Path) -> Path:
+    return next((shared_data / GITHUB / "iiscleap/Coswara-Data").iterdir())
+
+
+def _touch(root: Path, names) -> None:
+    for folder in {Path(name).parent for name in names}:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (root / name).touch()
+
+
+def _link(root: Path, *sources: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        (root / source.name).symlink_to(source)
+
+
+def _stems(root: Path, array: str) -> list[str]:
+    return [Path(str(name)).stem for name in np.load(root / array)]
+
+
+def coughvid(shared_data: Path, root: Path) -> Path:
+    opera = opera_root(shared_data)
+    table = opera / "datasets/coughvid/metadata_compiled.csv"
+    _link(root, table)
+    shipped = {
+        name
+        for task in ("covid", "gender")
+        for name in _stems(opera, f"feature/coughvid_eval/sound_dir_loc_{task}.npy")
+    }
+    uuids = pd.read_csv(table, usecols=["uuid"])["uuid"]
+    _touch(root, [f"public_dataset/{u}.{'ogg' if u[:35] in shipped else 'webm'}" for u in uuids])
+    return root
+
+
+def icbhi(shared_data: Path, root: Path) -> Path:
+    opera = opera_root(shared_data)
+    _link(root, *(opera / "datasets/icbhi").glob("*.txt"))
+    stems = _stems(opera, "feature/icbhidisease_eval/sound_dir_loc.npy")
+    _touch(root, [f"ICBHI_final_database/{stem}.wav" for stem in stems])
+    return root
+
+
+def coswara(shared_data: Path, root: Path) -> Path:
+    source = coswara_root(shared_data)
+    _link(root, source / "combined_data.csv")
+    _link(root / "annotations", source / "annotations/cough-shallow_labels.csv")
+    for table in source.glob("2*/2*.csv"):
+        with table.open(newline="", encoding="utf-8") as stream:
+            users = [row["id"] for row in csv.DictReader(stream)]
+        _touch(root, [f"{table.stem}/{user}/cough-shallow.wav" for user in users])
+    return root
+
+
+def kauh(shared_data: Path, root: Path) -> Path:
+    opera = opera_root(shared_data)
+    stems = _stems(opera, "feature/kauh_eval/sound_dir_loc_subset.npy")
+    _touch(root, [f"Audio Files/{stem}.wav" for stem in stems])
+    return root
+
+
+def respiratory_tr(shared_data: Path, root: Path) -> Path:
+    opera = opera_root(shared_data)
+    _link(root, opera / "datasets/copd/Labels.xlsx")
+    stems = _stems(opera, "feature/copd_eval/sound_dir_loc.npy")
+    _touch(root, [f"RespiratoryDatabase@TR/{stem}.wav" for stem in stems])
+    return root
+
+
+KINDS = {
+    "coughvid": coughvid,
+    "icbhi": icbhi,
+    "coswara": coswara,
+    "kauh": kauh,
+    "respiratory_tr": respiratory_tr,
+}
