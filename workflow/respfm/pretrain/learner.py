@@ -1,0 +1,111 @@
+"""One update of the network: normalise, mix, loss, backward, clip, AdamW, EMA. Nothing here waits for the
+device.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from respfm import device as devices
+from respfm.m2d import M2D, M2DConfig, initialise_from, load_checkpoint
+from respfm.m2d.mixing import mix_background
+from respfm.pretrain.data import Batch
+from respfm.pretrain.settings import Machine, Recipe
+
+METRICS = ("loss", "online", "offline", "target_std", "grad_norm")
+
+
+class Learner:
+    """Network, optimiser and gradient scaler of one rank.
+
+    `statistics` and `background_statistics` hold mean and std of the raw log-mel values; `init_from` is a
+    checkpoint whose weights the network takes over (`report` says which), `teacher` the encoder of the
+    offline loss.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        machine: Machine,
+        device: torch.device,
+        statistics: dict[str, float],
+        background_statistics: dict[str, float] | None = None,
+        init_from: Path | None = None,
+        teacher: Path | None = None,
+    ):
+        self.recipe, self.device, self.parts = recipe, device, machine.accumulation
+        self.precision = devices.choose_precision(machine.precision, device)
+        self.mean, self.std = statistics["mean"], statistics["std"]
+        self.background_mean = background_statistics["mean"] if background_statistics else 0.0
+
+        torch.manual_seed(recipe.seed)
+        self.model = M2D(M2DConfig.from_dict(recipe.model))
+        self.report = initialise_from(self.model, Path(init_from)) if init_from else "from scratch"
+        self.model.norm_stats.data = torch.tensor([self.mean, self.std])
+        self.model.recompute_activations = machine.recompute
+        self.model.to(device).train()
+        self.teacher = (
+            load_checkpoint(teacher, encoder_only=True).requires_grad_(False).to(device) if teacher else None
+        )
+        self.optimiser = devices.adamw(self.model.param_groups(recipe.weight_decay), recipe.betas, device)
+        self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self.network = self._wrap(machine.compile)
+
+    def _wrap(self, compile_mode: str | None) -> nn.Module:
+        network: nn.Module = self.model
+        if torch.distributed.is_initialized():
+            devices_of_rank = [self.device.index] if self.device.type == "cuda" else None
+            network = DistributedDataParallel(
+                network, devices_of_rank, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+        return torch.compile(network, mode=compile_mode) if compile_mode else network
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Normalised clean and mixed log-mels."""
+        clean = (batch.clean - self.mean) / self.std
+        if batch.noise is None:
+            return clean, None
+        mixed = mix_background(
+            batch.clean, batch.noise, self.mean, self.background_mean, self.recipe.noise_ratio
+        )
+        return clean, mixed / self.std
+
+    def update(self, batch: Batch, lr: float, tau: float) -> Tensor:
+        """Train on a batch; returns METRICS as a tensor on the device."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        metrics = torch.zeros(len(METRICS), device=self.device)
+        parts = batch.split(self.parts)
+        for number, part in enumerate(parts, start=1):
+            if isinstance(self.network, DistributedDataParallel):
+                self.network.require_backward_grad_sync = number == len(parts)
+            clean, mixed = self._inputs(part)
+            with devices.autocast(self.device, self.precision):
+                losses = self.network(clean, mixed, part.mask_noise, self.teacher)
+            self.scaler.scale(losses["loss"] / len(parts)).backward()
+            metrics[:4] += torch.stack([losses[name].detach().float() for name in METRICS[:4]]) / len(parts)
+        self.scaler.unscale_(self.optimiser)
+        metrics[4] = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm, foreach=True)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.model.ema_update(tau)
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next update depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,119 @@
+"""The recordings of a mixture inside their log-mel stores, and random crops of them."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from respfm.errors import RespfmError
+from respfm.store import LogMelStore
+
+SILENCE = float(np.log(2.0**-23))  # log-mel of digital silence
+
+# Published behaviour of the M2D reference that a run may ask for by name; the strict protocol has none of it.
+QUIRKS = {
+    "last_crop_never_drawn": "the last possible crop start of a recording is never drawn",
+    "loud_padding": "short recordings are padded with log-mel 0.0 instead of silence",
+    "same_order_every_epoch": "every epoch shows the same batches in the same order (single-process runs)",
+}
+
+
+def crop_start(rng: np.random.Generator, length: int, frames: int, quirks: Sequence[str] = ()) -> int:
+    """Uniform start of a crop of `frames` out of `length` frames; 0 for recordings that are not longer."""
+    starts = length - frames + ("last_crop_never_drawn" not in quirks)
+    return int(rng.integers(starts)) if starts > 1 else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Recordings:
+    """The recordings of a mixture inside their stores, with repeats as a position list that costs 4 bytes a
+    sample.
+
+    `stores[row_store[r]]` holds row r at index `row_index[r]`; sample s stands for row `row_of_sample[s]`.
+    """
+
+    stores: list[LogMelStore]
+    names: list[str]
+    row_store: np.ndarray
+    row_index: np.ndarray
+    row_length: np.ndarray
+    row_repeats: np.ndarray
+    row_of_sample: np.ndarray
+    missing: list[str]
+
+    @classmethod
+    def open(cls, mixture: pd.DataFrame, shards: dict[str, list[Path]]) -> "Recordings":
+        """Locate every row of `mixture` (recording, dataset, repeats) in the log-mel shards of its data set.
+
+        Rows that the stores lack (put aside while caching) are left out and listed in `missing`. Raises
+        RespfmError if a data set has no shards or nothing is left.
+        """
+        rows = len(mixture)
+        row_store, row_index, row_length = (
+            np.zeros(rows, np.int16),
+            np.full(rows, -1),
+            np.zeros(rows, np.int64),
+        )
+        stores = []
+        for dataset, members in mixture.groupby("dataset", sort=True).indices.items():
+            if not shards.get(dataset):
+                raise RespfmError(
+                    f"the mixture uses {dataset}, but no log-mel shards of it were given; cache them first."
+                )
+            store = LogMelStore(shards[dataset])
+            row_store[members] = len(stores)
+            row_index[members] = pd.Index(store.ids).get_indexer(mixture["recording"].to_numpy()[members])
+            row_length[members] = store.lengths[row_index[members]]
+            stores.append(store)
+        names = (mixture["dataset"].astype(str) + "/" + mixture["recording"].astype(str)).to_numpy()
+        found = row_index >= 0
+        repeats = mixture["repeats"].to_numpy()[found]
+        if not repeats.sum():
+            raise RespfmError(
+                f"the mixture is empty: none of its {rows} recordings is in the log-mel store; check its "
+                "parts in config/pretraining.yaml and the recordings tables."
+            )
+        return cls(
+            stores=stores,
+            names=names[found].tolist(),
+            row_store=row_store[found],
+            row_index=row_index[found],
+            row_length=row_length[found],
+            row_repeats=repeats,
+            row_of_sample=np.repeat(np.arange(found.sum(), dtype=np.int32), repeats),
+            missing=names[~found].tolist(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.row_of_sample)
+
+    def name(self, sample: int) -> str:
+        """`dataset/recording` of a sample position."""
+        return self.names[self.row_of_sample[sample]]
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        sample: int,
+        frames: int,
+        quirks: Sequence[str] = (),
+        repeat_short: bool = False,
+    ) -> np.ndarray:
+        """Random crop [n_mels, frames] of a sample.
+
+        A shorter recording is padded at the end with silence, or, with `repeat_short`, doubled in time until
+        it is long enough (background noise in the M2D reference).
+        """
+        row = self.row_of_sample[sample]
+        store, index, length = self.stores[self.row_store[row]], self.row_index[row], self.row_length[row]
+        if length >= frames:
+            return store.crop(index, crop_start(rng, length, frames, quirks), frames)
+        clip = store.clip(index)
+        if repeat_short:
+            clip = np.tile(clip, 2 ** int(np.ceil(np.log2(frames / length))))
+            start = crop_start(rng, clip.shape[1], frames, quirks)
+            return clip[:, start : start + frames]
+        pad = 0.0 if "loud_padding" in quirks else SILENCE
+        return np.pad(clip, ((0, 0), (0, frames - length)), constant_values=pad)

@@ -1,0 +1,290 @@
+"""The training loop around `Learner`: data in order, history, states, signals, and the files at the end.
+
+The loop never waits for the device inside a step; at every row of the history the sums are fetched, and a
+loss that was not finite since the last row is noticed with the names of its recordings.
+"""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.distributed as dist
+from tqdm import tqdm
+
+from respfm import device as devices
+from respfm.code_digest import code_digest
+from respfm.errors import RespfmError
+from respfm.files import digest, file_digest
+from respfm.m2d import M2DConfig, export_checkpoint, export_encoder
+from respfm.pretrain import schedule
+from respfm.pretrain.curves import COLUMNS, plot_curves, write_history
+from respfm.pretrain.data import Batches
+from respfm.pretrain.flops import sample_flops
+from respfm.pretrain.interruption import Interrupted, Requests, ignore_signals
+from respfm.pretrain.learner import Learner
+from respfm.pretrain.meters import Meters, Timing
+from respfm.pretrain.recordings import Recordings
+from respfm.pretrain.settings import Machine, Recipe
+from respfm.pretrain.state import StateDirectory
+
+
+def train(
+    run: dict[str, Any],
+    mixture: pd.DataFrame,
+    shards: dict[str, list[Path]],
+    statistics: dict[str, float],
+    outdir: Path,
+    init_from: Path | None = None,
+    workers: int = 2,
+    *,
+    background: pd.DataFrame | None = None,
+    background_statistics: dict[str, float] | None = None,
+    teacher: Path | None = None,
+    machine: Machine = Machine(),  # noqa: B008 (frozen)
+) -> None:
+    """Pre-train an encoder and write it with its history into `outdir`; one call per rank under torchrun.
+
+    `run`: an entry of `runs` (see Recipe); `mixture`: recording, dataset, repeats; `shards`: log-mel shards
+    of every data set of `mixture` and `background`; `statistics`: mean and std of the mixture's log-mel
+    values. `init_from`: a checkpoint to train *further* from (weights only; optimiser and schedule start
+    fresh). An interrupted run of the same recipe and data *continues* exactly from its state in
+    `outdir`/state. `teacher`: encoder of the offline loss (M2D-X). `workers`: loader processes per rank; the
+    result does not depend on their number.
+
+    Writes encoder.safetensors, checkpoint.pth, history.csv, curves.pdf, curves.png and, with wall-clock
+    times, timing.csv. Raises Interrupted after SIGTERM or SIGUSR1 (state saved), RespfmError if the mixture
+    is smaller than a batch or the loss is not finite (the last good state stays).
+    """
+    recipe, outdir = Recipe.from_run(run), Path(outdir)
+    rank, ranks = _rank()
+    machine.check_division(recipe.batch_size, ranks)
+    torch.set_num_threads(machine.threads or max(1, (os.cpu_count() or 1) // ranks))
+    if recipe.noise_ratio and (background is None or background_statistics is None):
+        raise RespfmError(
+            f"noise_ratio is {recipe.noise_ratio}, but the run has no background mixture; add `background`."
+        )
+    if not recipe.noise_ratio:
+        background = background_statistics = None
+    identity = {
+        "recipe": vars(recipe),
+        "mixture": _mixture_digest(mixture),
+        "statistics": statistics,
+        "background": None if background is None else [_mixture_digest(background), background_statistics],
+        "init_from": None if init_from is None else file_digest(init_from),
+        "teacher": None if teacher is None else file_digest(teacher),
+    }
+    config = M2DConfig.from_dict(recipe.model)
+    batches = Batches(
+        Recordings.open(mixture, shards),
+        None if background is None else Recordings.open(background, shards),
+        batch_size=recipe.batch_size,
+        frames=config.input_size[1],
+        patches=config.patches,
+        seed=recipe.seed,
+        quirks=recipe.quirks,
+        rank=rank,
+        ranks=ranks,
+    )
+    device = devices.choose_device(machine.device)
+    learner = Learner(recipe, machine, device, statistics, background_statistics, init_from, teacher)
+    trainer = Trainer(
+        recipe, machine, batches, learner, outdir, StateDirectory(outdir / "state" / digest(identity)[:16])
+    )
+    try:
+        trainer.run(workers)
+    finally:
+        trainer.requests.close()
+    if rank == 0:
+        trainer.finish(run.get("title", outdir.name), statistics)
+
+
+def _rank() -> tuple[int, int]:
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _mixture_digest(mixture: pd.DataFrame) -> str:
+    return digest(mixture[["dataset", "recording", "repeats"]].astype(str).to_numpy().tolist())
+
+
+class Trainer:
+    """A run in progress. All ranks hold equal networks; rank 0 talks and writes."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        machine: Machine,
+        batches: Batches,
+        learner: Learner,
+        outdir: Path,
+        states: StateDirectory,
+    ):
+        self.recipe, self.machine, self.batches, self.learner = recipe, machine, batches, learner
+        self.outdir, self.states = outdir, states
+        self.rank, self.ranks = _rank()
+        self.total = batches.per_epoch * recipe.epochs
+        self.step = 0
+        self.rows: list[list[float]] = []
+        self.meters = Meters(learner.device)
+        self.code = code_digest(Path(__file__))
+        self.requests = Requests()
+
+    def say(self, text: str) -> None:
+        """One line on rank 0, above the progress bar."""
+        if self.rank == 0:
+            tqdm.write(text)
+
+    def run(self, workers: int) -> None:
+        """Train from the newest state, or the beginning, to the last step."""
+        recipe, device = self.recipe, self.learner.device
+        peak, source = devices.peak_flops(device, self.learner.precision)
+        self.say(
+            f"{self.outdir.name}: {self.learner.report}; {len(self.batches.recordings)} samples, "
+            f"{self.total} steps of {recipe.batch_size} on {self.ranks} x {device.type} in {self.learner.precision}; "
+            f"peak {peak / 1e9:.0f} GFLOP/s ({source})"
+        )
+        if missing := self.batches.recordings.missing:
+            self.say(
+                f"{len(missing)} recordings of the mixture are not in the log-mel store and are left out: "
+                f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}"
+            )
+        self._continue()
+        loader = torch.utils.data.DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=range(self.step, self.total),
+            num_workers=workers,
+            pin_memory=device.type == "cuda",
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=ignore_signals,
+        )
+        flops = sample_flops(self.learner.model.config)
+        self.outdir.mkdir(parents=True, exist_ok=True)
+        self.timing = Timing(self.outdir / "timing.csv", recipe.batch_size, flops, peak * self.ranks)
+        self.timing.start(self.step)
+        self.board = self._tensorboard()
+        saved_at = time.monotonic()
+        hidden = None if self.rank == 0 else True
+        bar = tqdm(total=self.total, initial=self.step, unit="step", desc=self.outdir.name, disable=hidden)
+        with bar:
+            for batch in devices.prefetch(loader, device):
+                lr, tau = self._schedule()
+                metrics = self.learner.update(batch, lr, tau)
+                self.meters.add(self.step, metrics, overflow_allowed=self.learner.scaler.is_enabled())
+                self.step += 1
+                bar.update()
+                if self.step % recipe.log_every == 0 or self.step == self.total:
+                    self._log(bar, lr, tau)
+                stop, save = self.requests.agree(self._save_is_due(saved_at))
+                if (stop or save) and self.step < self.total:
+                    self.save()
+                    saved_at = time.monotonic()
+                if stop and self.step < self.total:
+                    raise Interrupted(
+                        f"stopped after step {self.step} of {self.total}; start again to continue."
+                    )
+
+    def _schedule(self) -> tuple[float, float]:
+        """Learning rate and EMA decay of the current step."""
+        recipe = self.recipe
+        peak = schedule.peak_lr(recipe.base_lr, recipe.batch_size)
+        lr = schedule.lr_at(
+            self.step, self.batches.per_epoch, recipe.epochs, recipe.warmup_epochs, peak, recipe.min_lr
+        )
+        return lr, schedule.tau_at(self.step, self.total, *recipe.ema)
+
+    def _save_is_due(self, saved_at: float) -> bool:
+        every = self.machine.save_every_steps
+        by_step = every is not None and self.step % every == 0
+        return by_step or time.monotonic() - saved_at > 60 * self.machine.save_every_minutes
+
+    def _log(self, bar: tqdm, lr: float, tau: float) -> None:
+        """Add a row to the history."""
+        self.check_finite()
+        means = self.meters.take_means()
+        self.rows.append([self.step, self.step / self.batches.per_epoch, lr, tau, *means])
+        if self.rank:
+            return
+        write_history(self.outdir / "history.csv", self.rows)
+        rate = self.timing.row(self.step)
+        bar.set_postfix(loss=f"{means[0]:.4f}", lr=f"{lr:.2e}", samples_per_s=f"{rate:.1f}")
+        if self.board:
+            for name, value in zip(COLUMNS[1:], self.rows[-1][1:], strict=True):
+                self.board.add_scalar(name, value, self.step)
+
+    def _tensorboard(self) -> Any:
+        """A TensorBoard writer on rank 0 if the package is installed."""
+        if self.rank:
+            return None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
+        return SummaryWriter(str(self.outdir / "tensorboard"), purge_step=self.step)
+
+    def check_finite(self) -> None:
+        """Raise RespfmError with the recordings of the first batch whose loss or gradient was not finite."""
+        step = self.meters.first_not_finite()
+        if step is None:
+            return
+        names = self.batches.names(step)
+        if self.ranks > 1:
+            parts: list[list[str]] = [[] for _ in range(self.ranks)]
+            dist.all_gather_object(parts, names)
+            names = [name for part in parts for name in part]
+        raise RespfmError(
+            f"the loss or its gradient is not finite at step {step} of {self.total}; "
+            f"its batch: {', '.join(names)}. Check these recordings or lower base_lr; the last good state stays in {self.states.directory}."
+        )
+
+    def _continue(self) -> None:
+        """Take up the newest good state of this very run, if there is one."""
+        state, complaints = self.states.load(self.learner.device)
+        for complaint in complaints:
+            self.say(complaint)
+        if state is None:
+            return
+        self.learner.load_state_dict(state["learner"])
+        self.meters.load_state_dict(state["meters"])
+        self.step, self.rows = state["step"], state["rows"]
+        self.say(f"continuing after step {self.step} of {self.total}")
+        if state["code"] != self.code:
+            self.say(f"the code has changed since; delete {self.states.directory} to start anew")
+
+    def save(self) -> None:
+        """Save the state after the current step; a full disk costs this state, never the one before."""
+        self.check_finite()
+        self.meters.share()
+        if self.rank:
+            return
+        state = {
+            "learner": self.learner.state_dict(),
+            "meters": self.meters.state_dict(),
+            "step": self.step,
+            "rows": self.rows,
+            "code": self.code,
+        }
+        try:
+            self.states.save(self.step, state)
+        except (OSError, RuntimeError) as error:
+            self.say(
+                f"the state after step {self.step} could not be saved in {self.states.directory} ({error}); "
+                "the one before is kept. Make room on that disk."
+            )
+
+    def finish(self, title: str, statistics: dict[str, float]) -> None:
+        """Write the encoder, the checkpoint and the curves; the states have done their duty."""
+        norm_stats = (statistics["mean"], statistics["std"])
+        export_checkpoint(self.learner.model, norm_stats, self.outdir / "checkpoint.pth")
+        export_encoder(self.learner.model, norm_stats, self.outdir / "encoder.safetensors")
+        write_history(self.outdir / "history.csv", self.rows)
+        plot_curves(self.rows, title, [self.outdir / "curves.pdf", self.outdir / "curves.png"])
+        rate, flops, utilisation = self.timing.overall()
+        self.say(
+            f"{rate:.1f} samples/s, {flops / 1e9:.1f} GFLOP/s = {utilisation:.0%} of peak, "
+            f"peak memory {devices.peak_memory(self.learner.device) / 2**30:.2f} GiB"
+        )
+        shutil.rmtree(self.states.directory, ignore_errors=True)
