@@ -1,0 +1,1 @@
+"""Tables, figures and the report: what people look at. Nothing here imports torch."""

@@ -1,0 +1,85 @@
+"""Recordings of one task on a plane, one panel per model: neighbours sound alike to the model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from respfm.errors import RespfmError
+from respfm.publish.style import MARKERS, figure_style, new_figure, save_figure
+
+MAX_POINTS = 1500
+
+
+def plot_embedding_map(
+    task: str,
+    *,
+    task_table: Path,
+    embeddings: Mapping[str, Path],
+    models: Mapping[str, Mapping],
+    seed: int,
+    data_kind: str,
+    style: Path,
+    stem: Path,
+) -> None:
+    """Standardise the default layer's embeddings, reduce to 50 principal components, then t-SNE to the plane.
+
+    At most 1,500 recordings, drawn with `seed`, are shown.
+    """
+    rows = pd.read_parquet(task_table, columns=["recording", "label", "label_name"])
+    if len(rows) > MAX_POINTS:
+        rows = rows.sample(MAX_POINTS, random_state=seed)
+    rows = rows.sort_values("recording", ignore_index=True)
+    maps = [
+        rows.assign(model=model, **_project(_embeddings(path, rows["recording"], task), seed))
+        for model, path in embeddings.items()
+    ]
+    data = pd.concat(maps, ignore_index=True)
+    with figure_style(style) as colours:
+        columns = min(3, len(embeddings))
+        lines = -(-len(embeddings) // columns)
+        figure = new_figure(2.4 * columns + 0.2, 2.4 * lines + 0.5)
+        axes = figure.subplots(lines, columns, squeeze=False).flat
+        for panel in axes:
+            panel.set_axis_off()
+        for panel, (model, points) in zip(axes, data.groupby("model", sort=False), strict=False):
+            panel.set_title(models[model].get("title", model))
+            for place, (name, group) in enumerate(points.groupby("label_name", sort=True)):
+                panel.scatter(group["x"], group["y"], s=12, marker=MARKERS[place], color=colours[place], alpha=0.7,
+                              linewidths=0, label=name)  # fmt: skip
+        handles = figure.axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=len(handles[0]), title=task)
+        save_figure(figure, data, stem, data_kind)
+
+
+def _embeddings(path: Path, recordings: pd.Series, task: str) -> np.ndarray:
+    """Default layer of an embeddings file for the given recordings: float32 [recordings, dim]."""
+    with h5py.File(path) as file:
+        place = {name: index for index, name in enumerate(file["ids"].asstr()[:])}
+        unknown = [name for name in recordings if name not in place]
+        if unknown:
+            raise RespfmError(
+                f"{path}: holds no embedding of {unknown[0]} and {len(unknown) - 1} other recordings of {task}; "
+                "remove it and run again."
+            )
+        layer = file["layers"][file.attrs["default_layer"]][:]
+    values = layer[[place[name] for name in recordings]]
+    if not np.isfinite(values).all():
+        raise RespfmError(f"{path}: embeddings of {task} are not finite; remove the file and run again.")
+    return values
+
+
+def _project(values: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from sklearn.preprocessing import StandardScaler
+
+    values = StandardScaler().fit_transform(values.astype("float64"))
+    components = PCA(min(50, *values.shape), svd_solver="full").fit_transform(values)
+    perplexity = min(30.0, (len(values) - 1) / 3)
+    plane = TSNE(perplexity=perplexity, init="pca", random_state=seed, method="exact").fit_transform(
+        components
+    )
+    return {"x": plane[:, 0], "y": plane[:, 1]}
