@@ -6,8 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
 
 from respfm.errors import RespfmError
 from respfm.files import atomic_path, write_json, write_text
@@ -15,18 +14,9 @@ from respfm.retrieve.archives import archive_kind, unpack
 from respfm.retrieve.checksums import Expected, verify
 from respfm.retrieve.download import PATIENCE, Patience, download, read_text
 from respfm.retrieve.mirror import Mirror
+from respfm.retrieve.registry import Piece, file_name, pieces_of
 
 SOURCES = ".sources.json"
-_DIGESTS = ("bytes", "sha256", "git_blob", "md5")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One remote file: a whole file of the registry, or one part of it."""
-
-    urls: tuple[str, ...]
-    name: str
-    expected: Expected
 
 
 @dataclass
@@ -36,21 +26,6 @@ class Obtained:
     piece: Piece
     path: Path
     record: dict = field(default_factory=dict)
-
-
-def pieces_of(file: dict) -> list[Piece]:
-    """The remote files behind one entry of `files`; their names are paths below the data set's downloads."""
-    name = file.get("path") or PurePosixPath(unquote(urlsplit(file["url"]).path)).name
-    urls = (file["url"], *file.get("alternatives", ()))
-    if not file.get("parts"):
-        return [Piece(urls, name, Expected(**{key: file[key] for key in _DIGESTS if key in file}))]
-    split_zip = file.get("unpack") == "zip-split"
-    pieces = []
-    for index, part in enumerate(file["parts"]):
-        expected = Expected(**{key: file[key][index] for key in _DIGESTS if key in file})
-        named = [(base.rpartition(".")[0] if split_zip else base) + f".{part}" for base in (*urls, name)]
-        pieces.append(Piece(tuple(named[:-1]), named[-1], expected))
-    return pieces
 
 
 def fetch_dataset(
@@ -104,8 +79,8 @@ def fetch_dataset(
     archives = [parts for file, parts in zip(entry["files"], obtained, strict=True) if file.get("unpack")]
     if not any(archives or obtained):
         raise RespfmError(
-            f"Nothing of the data set {name} is in the mirrors or in {finder.downloads}, and `offline` is set: "
-            "put its files there, name a mirror that has them, or go online."
+            f"Nothing of {name} is in the mirrors or in {finder.downloads}, and `offline` is set: put its "
+            "files there, name a mirror that has them, or go online."
         )
     staging = target.with_name(f".{target.name}.unpacking")
     shutil.rmtree(staging, ignore_errors=True)
@@ -113,7 +88,7 @@ def fetch_dataset(
         staging.mkdir(parents=True)
         for file, parts in zip(entry["files"], obtained, strict=True):
             if parts:
-                _place(file, parts, staging, finder.downloads)
+                _place(file, parts, staging)
         _swap(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -228,9 +203,9 @@ class _FirstUse:
             write_text(self._path, "".join(f"{value}  {key}\n" for key, value in sorted(self._known.items())))
 
 
-def _place(file: dict, parts: Sequence[Obtained], staging: Path, downloads: Path) -> None:
+def _place(file: dict, parts: Sequence[Obtained], staging: Path) -> None:
     """Put one file of the registry into the tree that is being built: unpacked, or copied."""
-    path = file.get("path") or PurePosixPath(unquote(urlsplit(file["url"]).path)).name
+    path = file_name(file)
     kind = file.get("unpack")
     if kind:
         kind = archive_kind(path) if kind is True else kind

@@ -3,7 +3,7 @@
 import csv
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -42,10 +42,10 @@ class Mirror:
             sha256 and bytes, whose files were rebuilt and are checked against it instead of the publisher's
             digests; `urlmap` a CSV in it with the columns url and path, for files kept elsewhere than at
             `<host>/<path>`.
-        read_url: fetches a small text file of a remote mirror.
+        read_url: fetches a small text file of a remote mirror; mirrors that are directories need none.
     """
 
-    def __init__(self, spec: dict | str, read_url: Callable[[str], str]) -> None:
+    def __init__(self, spec: dict | str, read_url: Callable[[str], str] | None = None) -> None:
         self._spec = {"path": spec} if isinstance(spec, str) else spec
         self._read_url = read_url
         self.path = str(self._spec["path"])
@@ -55,6 +55,10 @@ class Mirror:
                 f"the mirror {self.path} is not a directory: correct `mirror` in the configuration."
             )
 
+    def place(self, url: str) -> str:
+        """Where the mirror keeps `url`, relative to its path."""
+        return self._urlmap.get(url) or mirror_path(url)
+
     def find(self, url: str) -> Copy | None:
         """The mirror's copy of `url`; None if the mirror does not claim to have it.
 
@@ -63,7 +67,7 @@ class Mirror:
         Raises:
             RespfmError: the manifest lists the file and the directory lacks it.
         """
-        place = self._urlmap.get(url) or mirror_path(url)
+        place = self.place(url)
         listed = self._manifest.get(place)
         if self.remote:
             if self._manifest and listed is None:
@@ -108,3 +112,14 @@ class Mirror:
                 f"{name} of the mirror {self.path} must have the columns {', '.join(sorted(columns))}."
             )
         return list(reader)
+
+
+def local_copies(urls: Iterable[str], specs: Iterable[dict | str]) -> list[str]:
+    """The copies of `urls` in the mirrors that are directories, for a workflow to watch."""
+    mirrors = [Mirror(spec) for spec in specs]
+    found = []
+    for url in urls:
+        copies = (mirror.find(url) for mirror in mirrors if not mirror.remote)
+        if copy := next(filter(None, copies), None):
+            found.append(str(copy.location))
+    return found
