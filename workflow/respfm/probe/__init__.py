@@ -22,6 +22,7 @@ def linear_probe(
     order: np.ndarray | None = None,
     reference_rng: bool = True,
     device: str = "cpu",
+    threads: int = 1,
 ) -> pd.DataFrame:
     """Train and test linear classifiers on every layer of a model.
 
@@ -35,6 +36,8 @@ def linear_probe(
     regularised logistic regression per layer; `runs`, `order`, `reference_rng` and the task's recipe mean
     nothing to it.
 
+    Groups of layers train in `threads` threads, which changes no result.
+
     Returns one row per layer and run; `auroc_val` and `auroc_test` are macro one-vs-rest AUROCs in 0 to 1.
     Raises `RespfmError` where the input cannot be probed.
     """
@@ -42,7 +45,7 @@ def linear_probe(
     if protocol == "published":
         from respfm.probe.published import probe_published
 
-        return probe_published(data, runs, seed, reference_rng, device)
+        return probe_published(data, runs, seed, reference_rng, device, threads)
     if protocol == "strict":
         from respfm.probe.strict import probe_strict
 

@@ -94,6 +94,10 @@ class ProbeData:
                 )
         return cls(name, recipe, named, layers, labels.astype(np.int64), classes, rows, patients)
 
+    def width(self, name: str) -> int:
+        """Number of features of a layer."""
+        return self.features[name].shape[1]
+
     def layer(self, name: str) -> np.ndarray:
         """Features `[N, D]` of a layer, float32; `RespfmError` unless finite and as many as labels."""
         values = np.asarray(self.features[name], dtype=np.float32)

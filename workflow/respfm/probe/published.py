@@ -7,6 +7,8 @@ ties) are tested.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,135 +16,143 @@ import torch
 from tqdm import tqdm
 
 from respfm.probe.auroc import auroc
-from respfm.probe.data import ProbeData, Recipe
+from respfm.probe.data import ProbeData
 
 LEARNING_RATE, DECAY = 1e-4, 0.97
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 MAX_NORM = 1.0
 INITIAL_SD = 0.01
-GROUP_BYTES = {"cpu": 2**22, "cuda": 2**28}
-"""Layers train together while the batches of all their heads stay below this size (caches, GPU memory)."""
+GROUP_BYTES = {"cpu": 2**20, "cuda": 2**28}
+"""Layers train together while one batch of all their heads stays below this size (cache, GPU memory)."""
+
+
+class Selected(NamedTuple):
+    """Epoch (from 0) of the weights that validation selected and their AUROCs, each `[layers, runs]`."""
+
+    epoch: np.ndarray
+    auroc_val: np.ndarray
+    auroc_test: np.ndarray
 
 
 def probe_published(
-    data: ProbeData, runs: int = 5, seed: int = 0, reference_rng: bool = True, device: str = "cpu"
+    data: ProbeData,
+    runs: int = 5,
+    seed: int = 0,
+    reference_rng: bool = True,
+    device: str = "cpu",
+    threads: int = 1,
 ) -> pd.DataFrame:
-    """One row per layer and run: AUROC of validation and test at the selected epoch (counted from 0)."""
-    seeds = [seed + run for run in range(runs)]
+    """Scores, one row per layer and run. Groups of layers train in `threads` threads, read when their turn
+    comes."""
+    seeds = list(range(seed, seed + runs))
+    groups = list(_groups(data, runs, device))
     scores = []
-    with tqdm(total=len(data.layers), desc=f"probe {data.task}", unit="layer", disable=None) as progress:
-        for names, features in _groups(data, runs, device):
-            epoch, auroc_val, auroc_test = train_heads(features, data, seeds, reference_rng, device)
-            for i, name in enumerate(names):
-                for run in range(runs):
-                    scores.append(
-                        {
-                            "protocol": "published",
-                            "task": data.task,
-                            "layer": name,
-                            "run": run,
-                            "split": "test",
-                            "auroc_val": auroc_val[i, run],
-                            "auroc_test": auroc_test[i, run],
-                            "epoch": epoch[i, run],
-                            "seed": seeds[run],
-                            **data.counts(),
-                        }
-                    )
-            progress.update(len(names))
+    intra_op_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with (
+            ThreadPoolExecutor(threads) as pool,
+            tqdm(total=len(data.layers), desc=f"probe {data.task}", unit="layer", disable=None) as progress,
+        ):
+            results = pool.map(lambda group: train_heads(data, group, seeds, reference_rng, device), groups)
+            for group, selected in zip(groups, results, strict=True):
+                scores += _score_rows(data, group, seeds, selected)
+                progress.update(len(group))
+    finally:
+        torch.set_num_threads(intra_op_threads)
     return pd.DataFrame(scores)
 
 
 def train_heads(
-    features: torch.Tensor, data: ProbeData, seeds: list[int], reference_rng: bool = True, device: str = "cpu"
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Train one head per layer and seed on features `[G, N, D]`.
+    data: ProbeData, layers: list[str], seeds: list[int], reference_rng: bool = True, device: str = "cpu"
+) -> Selected:
+    """Train one head per layer and seed; all heads take their steps together. The layers have one width.
 
-    A constant 1 is appended to the features, so that the bias is one more weight: decay, clipping and Adam
-    treat both alike. All heads of the group take their steps together. Returns selected epoch, validation
-    and test AUROC, each `[G, R]`.
+    A constant 1 is appended to the features, so that the bias is one more weight: the penalty, the clipping
+    and Adam treat both alike.
     """
-    recipe, runs = data.recipe, len(seeds)
-    layers, _, dim = features.shape
-    features = torch.nn.functional.pad(features, (0, 1), value=1.0).to(device)
-    train, val, test = (features[:, torch.from_numpy(data.rows[part]).to(device)] for part in data.rows)
+    recipe, count = data.recipe, len(data.rows["train"])
+    features = {part: values.to(device) for part, values in _stack(data, layers).items()}
     labels = {part: data.labels[rows] for part, rows in data.rows.items()}
     targets = torch.nn.functional.one_hot(torch.from_numpy(labels["train"]), data.classes).float()
-    draw = _reference_draws if reference_rng else _plain_draws
-    draws = [draw(seed, data.classes, dim, len(targets), recipe.epochs) for seed in seeds]
-    weights = torch.stack([first for first, _ in draws]).repeat(layers, 1, 1).to(device)
-    batches = torch.stack([second for _, second in draws], dim=1)
-
-    optimiser = _Adam(weights)
-    best = np.full(layers * runs, -np.inf, dtype=np.float32)
-    epochs = np.zeros(layers * runs, dtype=np.int64)
+    draw = _draw_as_reference if reference_rng else _draw
+    draws = [draw(seed, data.classes, data.width(layers[0]), count, recipe.epochs) for seed in seeds]
+    orders = torch.stack([order for _, order in draws], dim=1)
+    weights = torch.stack([first for first, _ in draws]).repeat(len(layers), 1, 1).to(device)
     selected = weights.clone()
+    best = np.full((len(layers), len(seeds)), -np.inf, dtype=np.float32)
+    best_epoch = np.zeros(best.shape, dtype=np.int64)
+
+    adam = _Adam(weights)
+    buffer = torch.empty(len(weights) * recipe.batch * weights.shape[2], device=device)
     for epoch in range(recipe.epochs):
-        optimiser.learning_rate = LEARNING_RATE * DECAY**epoch
-        _train_epoch(
-            weights, optimiser, train, targets[batches[epoch]].to(device), batches[epoch].to(device), recipe
-        )
+        order = orders[epoch]
+        for rows, wanted in zip(
+            order.to(device).split(recipe.batch, dim=1),
+            targets[order].transpose(1, 2).to(device).split(recipe.batch, dim=2),
+            strict=True,
+        ):
+            gradient = _clipped_gradient(weights, features["train"], rows, wanted, recipe.l2, buffer)
+            adam.step(gradient, LEARNING_RATE * DECAY**epoch)
         if (epoch + 1) % recipe.candidates == 0:
-            now = _auroc_of_heads(val, weights, labels["val"])
+            now = _auroc_of_heads(features["val"], weights, labels["val"])
             better = now > best
-            best[better], epochs[better] = now[better], epoch
-            mask = torch.from_numpy(better).to(device)
+            best[better], best_epoch[better] = now[better], epoch
+            mask = torch.from_numpy(better.reshape(-1)).to(device)
             selected[mask] = weights[mask]
-    tested = _auroc_of_heads(test, selected, labels["test"])
-    return tuple(values.reshape(layers, runs) for values in (epochs, best, tested))
-
-
-def _train_epoch(
-    weights: torch.Tensor,
-    optimiser: "_Adam",
-    features: torch.Tensor,
-    targets: torch.Tensor,
-    order: torch.Tensor,
-    recipe: Recipe,
-) -> None:
-    """Weights `[G R, C, D]`, features `[G, N, D]`, order `[R, N]` of each run, targets `[R, N, C]` in it."""
-    heads, classes, dim = weights.shape
-    layers, runs = len(features), len(order)
-    for start in range(0, order.shape[1], recipe.batch):
-        rows = order[:, start : start + recipe.batch]
-        batch = features.index_select(1, rows.reshape(-1)).view(heads, -1, dim)
-        probability = torch.bmm(batch, weights.transpose(1, 2)).softmax(dim=2)
-        residual = probability.view(layers, runs, -1, classes) - targets[:, start : start + recipe.batch]
-        residual = residual.view(heads, -1, classes).div_(rows.shape[1])
-        gradient = torch.baddbmm(weights, residual.transpose(1, 2), batch, beta=2 * recipe.l2)
-        norm = torch.linalg.vector_norm(gradient, dim=(1, 2), keepdim=True)
-        gradient.mul_((MAX_NORM / (norm + 1e-6)).clamp_(max=1.0))
-        optimiser.step(gradient)
+    return Selected(best_epoch, best, _auroc_of_heads(features["test"], selected, labels["test"]))
 
 
 class _Adam:
-    """Adam (Kingma & Ba 2015) on one tensor, in place."""
+    """Adam (Kingma & Ba 2015) on one tensor. The optimiser of torch imports its compiler, for seconds."""
 
     def __init__(self, weights: torch.Tensor) -> None:
         self.weights = weights
         self.mean = torch.zeros_like(weights)
         self.square = torch.zeros_like(weights)
         self.steps = 0
-        self.learning_rate = LEARNING_RATE
 
-    def step(self, gradient: torch.Tensor) -> None:
+    def step(self, gradient: torch.Tensor, learning_rate: float) -> None:
         self.steps += 1
+        correction = (1 - BETA2**self.steps) ** 0.5
         self.mean.lerp_(gradient, 1 - BETA1)
         self.square.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        root = torch.sqrt(self.square, out=gradient).div_((1 - BETA2**self.steps) ** 0.5).add_(EPSILON)
-        self.weights.addcdiv_(self.mean, root, value=-self.learning_rate / (1 - BETA1**self.steps))
+        root = torch.sqrt(self.square, out=gradient).add_(EPSILON * correction)
+        self.weights.addcdiv_(self.mean, root, value=-learning_rate * correction / (1 - BETA1**self.steps))
+
+
+def _clipped_gradient(
+    weights: torch.Tensor,
+    features: torch.Tensor,
+    rows: torch.Tensor,
+    targets: torch.Tensor,
+    l2: float,
+    buffer: torch.Tensor,
+) -> torch.Tensor:
+    """Gradient `[G R, C, D]` of each head's loss on its own batch, of norm at most 1.
+
+    `weights` are `[G R, C, D]`, `features` `[G, N, D]`, `rows` `[R, B]` and one-hot `targets` `[R, C, B]`; the
+    batches are gathered in the `buffer`, because fresh memory costs more than the arithmetic.
+    """
+    layers, heads = len(features), len(weights)
+    batch = buffer[: heads * rows.shape[1] * features.shape[2]].view(layers, rows.numel(), -1)
+    batch = torch.index_select(features, 1, rows.reshape(-1), out=batch).view(heads, rows.shape[1], -1)
+    probability = torch.bmm(weights, batch.transpose(1, 2)).softmax(dim=1)
+    residual = (probability.view(layers, *targets.shape) - targets).view(heads, *targets.shape[1:])
+    gradient = torch.baddbmm(weights, residual.div_(rows.shape[1]), batch, beta=2 * l2)
+    norm = torch.linalg.vector_norm(gradient, dim=(1, 2), keepdim=True)
+    return gradient.mul_((MAX_NORM / (norm + 1e-6)).clamp_(max=1.0))
 
 
 def _auroc_of_heads(features: torch.Tensor, weights: torch.Tensor, labels: np.ndarray) -> np.ndarray:
-    """Float32 AUROC `[G R]` of heads `[G R, C, D]` on features `[G, N, D]`."""
+    """Float32 AUROC `[G, R]` of heads `[G R, C, D]` on features `[G, N, D]`."""
     layers, count, dim = features.shape
-    _, classes, _ = weights.shape
-    logits = torch.bmm(features, weights.view(layers, -1, dim).transpose(1, 2))
-    probability = logits.view(layers, count, -1, classes).softmax(dim=3).transpose(1, 2)
-    return auroc(probability.cpu().numpy(), labels).astype(np.float32).reshape(-1)
+    logits = torch.bmm(weights.view(layers, -1, dim), features.transpose(1, 2))
+    probability = logits.view(layers, -1, weights.shape[1], count).softmax(dim=2)
+    return auroc(probability.transpose(2, 3).cpu().numpy(), labels).astype(np.float32)
 
 
-def _reference_draws(
+def _draw_as_reference(
     seed: int, classes: int, dim: int, count: int, epochs: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Initial weights `[C, D + 1]` and row orders `[epochs, N]` as OPERA's code draws them.
@@ -163,9 +173,7 @@ def _reference_draws(
     return torch.nn.functional.pad(weights, (0, 1)), torch.stack(orders)
 
 
-def _plain_draws(
-    seed: int, classes: int, dim: int, count: int, epochs: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _draw(seed: int, classes: int, dim: int, count: int, epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The same from one generator, without the draws that the reference makes and drops."""
     generator = torch.Generator().manual_seed(seed)
     weights = torch.empty(classes, dim).normal_(0.0, INITIAL_SD, generator=generator)
@@ -173,17 +181,44 @@ def _plain_draws(
     return torch.nn.functional.pad(weights, (0, 1)), torch.stack(orders)
 
 
-def _groups(data: ProbeData, runs: int, device: str) -> Iterator[tuple[list[str], torch.Tensor]]:
-    """Neighbouring layers of one width, read when needed and stacked to `[G, N, D]`."""
+def _groups(data: ProbeData, runs: int, device: str) -> Iterator[list[str]]:
+    """Neighbouring layers of one width; their number depends on nothing that changes between equal runs."""
     limit = GROUP_BYTES["cpu" if device == "cpu" else "cuda"]
-    names: list[str] = []
-    stack: list[np.ndarray] = []
-    for name in data.layers:
-        values = data.layer(name)
-        head_bytes = 4 * runs * data.recipe.batch * values.shape[1]
-        if stack and (stack[0].shape != values.shape or (len(stack) + 1) * head_bytes > limit):
-            yield names, torch.from_numpy(np.stack(stack))
-            names, stack = [], []
-        names.append(name)
-        stack.append(values)
-    yield names, torch.from_numpy(np.stack(stack))
+    group: list[str] = []
+    for layer in data.layers:
+        batch_bytes = 4 * runs * data.recipe.batch * data.width(layer)
+        if group and (data.width(layer) != data.width(group[0]) or (len(group) + 1) * batch_bytes > limit):
+            yield group
+            group = []
+        group.append(layer)
+    yield group
+
+
+def _stack(data: ProbeData, layers: list[str]) -> dict[str, torch.Tensor]:
+    """Features of each split with a constant 1 appended, `[G, N, D + 1]`."""
+    width = data.width(layers[0]) + 1
+    stacked = {part: torch.ones(len(layers), len(rows), width) for part, rows in data.rows.items()}
+    for i, layer in enumerate(layers):
+        values = data.layer(layer)
+        for part, rows in data.rows.items():
+            stacked[part][i, :, :-1] = torch.from_numpy(values[rows])
+    return stacked
+
+
+def _score_rows(data: ProbeData, layers: list[str], seeds: list[int], selected: Selected) -> list[dict]:
+    return [
+        {
+            "protocol": "published",
+            "task": data.task,
+            "layer": layer,
+            "run": run,
+            "split": "test",
+            "auroc_val": selected.auroc_val[i, run],
+            "auroc_test": selected.auroc_test[i, run],
+            "epoch": selected.epoch[i, run],
+            "seed": seed,
+            **data.counts(),
+        }
+        for i, layer in enumerate(layers)
+        for run, seed in enumerate(seeds)
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,18 @@ def probe_task(
 ) -> None:
     """Probe every layer of an embedding file on the task of a task table, named after the table's file.
 
-    `task` is the task's registry entry (`batch`, `epochs` and `candidates` are read). Writes the score file
-    and, under `strict`, the test predictions. Raises `RespfmError` when recordings of the task have no
-    embedding.
+    `task` is the task's registry entry (`batch`, `epochs` and `candidates` are read). Writes the score file,
+    whose column `default_layer` marks the layer that the model itself prefers, and, under `strict`, the test
+    predictions. Raises `RespfmError` when recordings of the task have no embedding.
     """
     import torch
 
     torch.set_num_threads(threads)
     table = pd.read_parquet(task_parquet)
     with h5py.File(embeddings_h5, "r") as file:
-        features = EmbeddingLayers(file, table["recording"].astype(str).to_numpy())
+        features = stored_layers(file, table["recording"].astype(str).to_numpy())
         model = str(file.attrs["model"])
+        default_layer = _text(file.attrs["default_layer"])
         data = ProbeData.build(
             features,
             table["label"].to_numpy(),
@@ -53,7 +55,7 @@ def probe_task(
         if protocol == "published":
             from respfm.probe.published import probe_published
 
-            scores = probe_published(data, runs, seed, device=device)
+            scores = probe_published(data, runs, seed, device=device, threads=threads)
         else:
             from respfm.probe.strict import probe_strict
 
@@ -63,38 +65,42 @@ def probe_task(
                 with atomic_path(predictions) as temporary:
                     predicted.to_parquet(temporary, index=False)
     scores.insert(1, "model", model)
+    scores["default_layer"] = scores["layer"] == default_layer
     with atomic_path(scores_csv) as temporary:
         scores.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
 
 
-class EmbeddingLayers(Mapping[str, np.ndarray]):
-    """Layers of an open embedding file, read when asked for, for the given recordings, in their order."""
+@dataclass(frozen=True)
+class StoredLayer:
+    """Chosen rows of a layer in an open embedding file, read when converted to an array."""
 
-    def __init__(self, file: h5py.File, recordings: np.ndarray) -> None:
-        self.file = file
-        self.layers = [_text(name) for name in file.attrs["layers"]]
-        position = {_text(name): row for row, name in enumerate(file["ids"][:])}
-        missing = [name for name in recordings if name not in position]
-        if missing:
-            raise RespfmError(
-                f"{file.filename}: {len(missing)} of {len(recordings)} recordings of the task have no "
-                f"embedding, the first is {missing[0]}; extract the embeddings again with this task selected."
-            )
-        self.rows = np.array([position[name] for name in recordings], dtype=np.int64)
+    dataset: h5py.Dataset
+    rows: np.ndarray
 
-    def __getitem__(self, layer: str) -> np.ndarray:
-        stored = self.file["layers"][layer]
-        values = np.empty((len(self.rows), stored.shape[1]), dtype=np.float32)
-        for start in range(0, len(stored), READ_ROWS):
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows), self.dataset.shape[1]
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        values = np.empty(self.shape, dtype=dtype or self.dataset.dtype)
+        for start in range(0, len(self.dataset), READ_ROWS):
             here = (self.rows >= start) & (self.rows < start + READ_ROWS)
-            values[here] = stored[start : start + READ_ROWS][self.rows[here] - start]
+            values[here] = self.dataset[start : start + READ_ROWS][self.rows[here] - start]
         return values
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.layers)
 
-    def __len__(self) -> int:
-        return len(self.layers)
+def stored_layers(file: h5py.File, recordings: np.ndarray) -> dict[str, StoredLayer]:
+    """Layers of an embedding file for these recordings, in their order; `RespfmError` if one has no
+    embedding."""
+    position = {_text(name): row for row, name in enumerate(file["ids"][:])}
+    missing = [name for name in recordings if name not in position]
+    if missing:
+        raise RespfmError(
+            f"{file.filename}: {len(missing)} of {len(recordings)} recordings of the task have no "
+            f"embedding, the first is {missing[0]}; extract the embeddings again with this task selected."
+        )
+    rows = np.array([position[name] for name in recordings], dtype=np.int64)
+    return {layer: StoredLayer(file["layers"][layer], rows) for layer in map(_text, file.attrs["layers"])}
 
 
 def _text(value: str | bytes) -> str:
