@@ -43,6 +43,4 @@ def load_encoder(name: str, checkpoint: str | Path | None = None, **options: Any
             raise RespfmError(f"encoder {name!r} cannot be imported: {error}") from error
         return factory(checkpoint, **options)
     family = importlib.import_module(family_module(name))
-    return family.load(
-        Path(checkpoint) if checkpoint is not None else None, **{**FAMILIES[name][1], **options}
-    )
+    return family.load(Path(checkpoint) if checkpoint is not None else None, **{**FAMILIES[name][1], **options})

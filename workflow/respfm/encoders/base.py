@@ -17,9 +17,7 @@ class Encoder(Protocol):
     layers: list[str]
     default_layer: str
 
-    def embed(
-        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
+    def embed(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """Clip-level embeddings of `waveforms` [B, samples]: {layer: float32 [B, dim]}.
 
         `lengths` [B] counts the samples that are not padding; where the architecture allows, padding is kept out

@@ -10,17 +10,15 @@ from respfm.logmel import LogMel
 class LogMelStatistics:
     """Two vectors of n_mels: the mean and the standard deviation of the log-mel frames of a clip."""
 
-    layers = ["statistics"]
     default_layer = "statistics"
 
     def __init__(self, sample_rate: int = 16000) -> None:
         self.sample_rate = sample_rate
+        self.layers = [self.default_layer]
         self.logmel = LogMel(sample_rate=sample_rate)
 
     @torch.inference_mode()
-    def embed(
-        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
+    def embed(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """{"statistics": float32 [B, 2 * n_mels]} of `waveforms` [B, samples]; frames beyond `lengths` do not count."""
         frames = self.logmel(waveforms)
         valid = torch.ones(frames.shape[0], 1, frames.shape[-1], dtype=frames.dtype)

@@ -30,9 +30,7 @@ class SpeechEncoder:
         return self
 
     @torch.inference_mode()
-    def embed(
-        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
+    def embed(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """{layer: float32 [B, hidden]} of `waveforms` [B, samples]; with `lengths` each clip is encoded unpadded."""
         if lengths is None:
             return self._encode(waveforms)
@@ -44,9 +42,7 @@ class SpeechEncoder:
         variance = waveforms.var(dim=1, keepdim=True, correction=0)
         normalised = (waveforms - mean) / torch.sqrt(variance + 1e-7)
         states = self.network(normalised, output_hidden_states=True).hidden_states
-        return {
-            layer: state.mean(dim=1).float() for layer, state in zip(self.layers, states[1:], strict=True)
-        }
+        return {layer: state.mean(dim=1).float() for layer, state in zip(self.layers, states[1:], strict=True)}
 
 
 def load(

@@ -1,0 +1,191 @@
+"""Configuration and registries: read, validated against closed schemas, defaults filled in, cross-checked.
+
+Every complaint is one sentence that names the file and the key, what is wrong, and the nearest valid choice.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from respfm.errors import RespfmError
+
+REGISTRIES = ("datasets", "tasks", "models", "pretraining")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A validated configuration (`config`) and the registries that its names refer to."""
+
+    config: dict[str, Any]
+    datasets: dict[str, dict]
+    tasks: dict[str, dict]
+    models: dict[str, dict]
+    mixtures: dict[str, dict]
+    runs: dict[str, dict]
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file; RespfmError names the file and line of a mistake."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except IsADirectoryError as error:
+        raise RespfmError(f"{path} is a directory; a YAML file is expected there") from error
+    except FileNotFoundError as error:
+        raise RespfmError(f"{path} does not exist; check the path") from error
+    except UnicodeDecodeError as error:
+        raise RespfmError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise RespfmError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _suggest(word: str, choices: Iterable[str]) -> str:
+    choices = sorted(map(str, choices))
+    close = difflib.get_close_matches(str(word), choices, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(choices)}"
+
+
+def _filling_validator() -> type:
+    """A 2020-12 validator that also fills in the defaults of absent keys."""
+    base = jsonschema.Draft202012Validator
+    check_properties = base.VALIDATORS["properties"]
+
+    def fill(validator, properties, instance, schema):
+        if isinstance(instance, dict):
+            for key, subschema in properties.items():
+                if "default" in subschema:
+                    instance.setdefault(key, deepcopy(subschema["default"]))
+        yield from check_properties(validator, properties, instance, schema)
+
+    return jsonschema.validators.extend(base, {"properties": fill})
+
+
+def _complaint(error: jsonschema.ValidationError, source: str) -> str:
+    where = ".".join(str(part) for part in error.absolute_path) or "the top level"
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = error.schema.get("properties", {})
+        for key in error.instance:
+            if key not in known:
+                return f"{source}: unknown key {key!r} at {where}; {_suggest(key, known)}"
+    if error.validator in ("anyOf", "oneOf") and error.context:
+        deepest = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "type"))
+        return _complaint(deepest, source)
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        return f"{source}: {where} lacks the key {missing[0]!r}; add it"
+    if error.validator == "enum":
+        return (
+            f"{source}: {where} is {error.instance!r}, which is not allowed; "
+            f"{_suggest(error.instance, error.validator_value)}"
+        )
+    hint = error.schema.get("description", "see config/README.md")
+    text = f"{source}: {where}: {error.message}"
+    if isinstance(error.instance, str) and error.validator == "type":
+        text += " (YAML reads 1e-3 as text; write 1.0e-3)" if "e" in error.instance.lower() else ""
+    return f"{text}; {hint}"
+
+
+def validate(value: Any, schema: Path, source: str) -> Any:
+    """Return `value` with the defaults of `schema` filled in, or raise RespfmError naming `source`."""
+    value = deepcopy({} if value is None else value)
+    validator = _filling_validator()(read_yaml(schema))
+    errors = sorted(validator.iter_errors(value), key=lambda e: (len(e.absolute_path), str(e.absolute_path)))
+    if errors:
+        raise RespfmError(_complaint(errors[0], source))
+    return value
+
+
+def merge(base: Mapping, change: Mapping) -> dict:
+    """`base` with `change` laid over it; mappings merge key by key, everything else is replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _require(name: str, known: Iterable[str], what: str) -> None:
+    known = list(known)
+    if name not in known:
+        raise RespfmError(f"{what} {name!r} does not exist; {_suggest(name, known)}")
+
+
+def load_settings(config: Mapping, root: Path, source: str = "the configuration") -> Settings:
+    """Validate `config` and the registries under `root`/config, apply the config's changes, and cross-check names."""
+    folder = root / "config"
+    schemas = folder / "schemas"
+    resolved = validate(dict(config), schemas / "config.schema.yaml", source)
+    registry = {name: read_yaml(folder / f"{name}.yaml") or {} for name in REGISTRIES}
+    for section, target in (("datasets", "datasets"), ("task_options", "tasks")):
+        for name, change in resolved[section].items():
+            _require(name, registry[target], f"{source}: {section} names")
+            registry[target][name] = merge(registry[target][name], change)
+    for name in REGISTRIES:
+        registry[name] = validate(
+            registry[name], schemas / f"{name}.schema.yaml", f"config/{name}.yaml (with {source} applied)"
+        )
+    settings = Settings(
+        config=resolved,
+        datasets=registry["datasets"],
+        tasks=registry["tasks"],
+        models=registry["models"],
+        mixtures=registry["pretraining"]["mixtures"],
+        runs=registry["pretraining"]["runs"],
+    )
+    _cross_check(settings, source)
+    return settings
+
+
+def _cross_check(settings: Settings, source: str) -> None:
+    config = settings.config
+    for name in config["tasks"]:
+        _require(name, settings.tasks, f"{source}: tasks: task")
+        _require(settings.tasks[name]["dataset"], settings.datasets, f"config/tasks.yaml: {name}: data set")
+    for name in [*config["models"], *config["figures"]["layers"]]:
+        _require(name, settings.models, f"{source}: model")
+    for name in config["runs"]:
+        _require(name, settings.runs, f"{source}: runs: pre-training run")
+    for name in config["local"]:
+        _require(name, settings.datasets, f"{source}: local: data set")
+    mapped = config["figures"]["embedding_map"]
+    for name in [*config["figures"]["layers"], *([mapped] if mapped else [])]:
+        if name not in config["models"]:
+            raise RespfmError(f"{source}: figures names the model {name!r}, which is not under models; add it there")
+    for name, model in settings.models.items():
+        run = model.get("run")
+        for protocol, one in run.items() if isinstance(run, dict) else [("", run)]:
+            if one is not None:
+                _require(
+                    one,
+                    settings.runs,
+                    f"config/models.yaml: {name}: run {protocol}".strip() + ": pre-training run",
+                )
+    for name, run in settings.runs.items():
+        _require(run["mixture"], settings.mixtures, f"config/pretraining.yaml: {name}: mixture")
+        background = run.get("background")
+        if background:
+            _require(background, settings.mixtures, f"config/pretraining.yaml: {name}: background mixture")
+        _check_ancestry(name, settings.runs)
+    for name, mixture in settings.mixtures.items():
+        for part in mixture["parts"]:
+            _require(part["dataset"], settings.datasets, f"config/pretraining.yaml: mixture {name}: data set")
+
+
+def _check_ancestry(name: str, runs: Mapping[str, dict]) -> None:
+    """Every `init_from` ends at a scratch run or a checkpoint."""
+    seen = [name]
+    while parent := runs[seen[-1]].get("init_from", {}).get("run"):
+        _require(parent, runs, f"config/pretraining.yaml: {seen[-1]}: init_from: pre-training run")
+        if parent in seen:
+            raise RespfmError(
+                f"config/pretraining.yaml: {' <- '.join([*seen, parent])} start from each other; one of them must start "
+                "from scratch or from a checkpoint"
+            )
+        seen.append(parent)

@@ -1,0 +1,54 @@
+"""The log of a job: everything it prints, and what went wrong in one sentence."""
+
+import contextlib
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from respfm.errors import RespfmError
+
+
+class _Tee:
+    """A text stream that also goes to a file; the redraws of a progress bar stay out of the file."""
+
+    def __init__(self, stream: TextIO, file: TextIO) -> None:
+        self.stream, self.file = stream, file
+
+    def write(self, text: str) -> int:
+        if not text.startswith("\r"):
+            self.file.write(text)
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        self.file.flush()
+        self.stream.flush()
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def job_log(path: str | Path) -> Iterator[None]:
+    """Copy stdout and stderr of the block to the file `path`.
+
+    A RespfmError ends the process with exit status 1 and its sentence as the last line; the traceback of any other
+    exception is in the log too.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", buffering=1, encoding="utf-8") as file:
+        out, err = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = _Tee(out, file), _Tee(err, file)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+        try:
+            yield
+        except RespfmError as error:
+            print(f"respfm: {error}", file=sys.stderr, flush=True)
+            raise SystemExit(1) from None
+        except Exception:
+            traceback.print_exc(file=file)
+            raise
+        finally:
+            sys.stdout, sys.stderr = out, err

@@ -1,0 +1,30 @@
+"""Where retrieved files are, according to `.sources.json`, the last file that retrieval writes."""
+
+import json
+from pathlib import Path
+
+from respfm.errors import RespfmError
+
+
+def raw_root(sources: str | Path) -> Path:
+    """The directory that holds a data set's files; for a corpus kept by hand that is its own folder."""
+    sources = Path(sources)
+    return sources.parent / _read(sources)["root"]
+
+
+def weights_path(weights: str | Path | None) -> str | None:
+    """The checkpoint behind a rule's input: the file itself, or the one that a `.sources.json` records."""
+    if not weights:
+        return None
+    weights = Path(weights)
+    if weights.name != ".sources.json":
+        return str(weights)
+    record = _read(weights)
+    return str(weights.parent / record["root"] / (record.get("member") or record["files"][0]["path"]))
+
+
+def _read(sources: Path) -> dict:
+    try:
+        return json.loads(sources.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RespfmError(f"{sources} cannot be read ({error}); delete it and retrieve the data again") from error

@@ -1,0 +1,1 @@
+"""Count what tasks and mixtures share, find duplicates across splits, and score metadata-only classifiers."""

@@ -1,0 +1,23 @@
+"""Write a task's recordings, labels and splits under one protocol."""
+
+import json
+
+from respfm.curate.tasks import build_task
+from respfm.files import atomic_path
+from respfm.joblog import job_log
+from respfm.recordings import read_recordings
+from respfm.sources import raw_root
+
+with job_log(snakemake.log[0]):
+    cfg = json.loads(snakemake.params.cfg)
+    table = build_task(
+        snakemake.wildcards.task,
+        cfg["task"],
+        snakemake.wildcards.protocol,
+        read_recordings(snakemake.input.recordings),
+        raw_root(snakemake.input.labels),
+        cfg["seed"],
+        cfg["allow_partial"],
+    )
+    with atomic_path(snakemake.output.task) as temporary:
+        table.to_parquet(temporary, index=False)

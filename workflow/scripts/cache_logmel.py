@@ -1,0 +1,20 @@
+"""Write one shard of a data set's log-mel store."""
+
+import json
+
+from respfm.cache import write_shard
+from respfm.joblog import job_log
+from respfm.recordings import read_recordings, shard_of
+from respfm.sources import raw_root
+
+with job_log(snakemake.log[0]):
+    cfg = json.loads(snakemake.params.cfg)
+    root = raw_root(snakemake.input.sources)
+    rows = shard_of(read_recordings(snakemake.input.recordings), cfg.pop("shard"), cfg.pop("shards"))
+    write_shard(
+        snakemake.output.shard,
+        list(rows["id"]),
+        [root / path for path in rows["path"]],
+        workers=snakemake.threads,
+        **cfg,
+    )

@@ -1,0 +1,12 @@
+"""Mean and standard deviation of the log-mel frames of a mixture."""
+
+import pandas as pd
+from respfm.files import write_json
+from respfm.joblog import job_log
+from respfm.pretrain.statistics import mixture_statistics
+from respfm.recordings import group_shards
+
+with job_log(snakemake.log[0]):
+    mixture = pd.read_parquet(snakemake.input.mixture)
+    statistics = mixture_statistics(mixture, group_shards(snakemake.input.shards))
+    write_json(snakemake.output.statistics, statistics)

@@ -1,0 +1,29 @@
+"""Embed the recordings of a data set with one model, every layer in one pass."""
+
+import json
+
+import torch
+from respfm.curate.select import select
+from respfm.device import choose_device
+from respfm.embed import embed_dataset
+from respfm.encoders import load_encoder
+from respfm.joblog import job_log
+from respfm.recordings import read_recordings, usable
+from respfm.sources import raw_root, weights_path
+
+with job_log(snakemake.log[0]):
+    cfg = json.loads(snakemake.params.cfg)
+    torch.set_num_threads(snakemake.resources.torch_threads)
+    recordings = usable(read_recordings(snakemake.input.recordings))
+    embed_dataset(
+        load_encoder(cfg["family"], weights_path(snakemake.input.get("weights")), **cfg["options"]),
+        select(recordings, cfg["pool"], f"{cfg['dataset']}: pool"),
+        raw_root(snakemake.input.sources),
+        cfg["protocol"],
+        snakemake.output.embeddings,
+        seed=cfg["seed"],
+        batch_size=cfg["batch_size"],
+        workers=snakemake.threads,
+        device=choose_device(snakemake.resources.device),
+        attributes={key: cfg[key] for key in ("model", "dataset", "weights")},
+    )

@@ -1,0 +1,22 @@
+"""Write one of the paper's tables, reproduced beside published."""
+
+import json
+from pathlib import Path
+
+from respfm.joblog import job_log
+from respfm.publish.tables import make_table
+
+with job_log(snakemake.log[0]):
+    cfg = json.loads(snakemake.params.cfg)
+    make_table(
+        cfg["number"],
+        cfg["protocol"],
+        scores=snakemake.input.scores,
+        task_tables=dict(zip(cfg["tasks"], map(Path, snakemake.input.tasks), strict=True)),
+        models=cfg["models"],
+        selected=cfg["selected"],
+        paper_dir=Path(snakemake.input.paper[0]).parent,
+        data_kind=cfg["data_kind"],
+        stem=Path(snakemake.output.csv).with_suffix(""),
+        metadata_baselines=Path(snakemake.input.metadata_baselines),
+    )

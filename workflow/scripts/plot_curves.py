@@ -1,0 +1,16 @@
+"""Draw the training curves of all pre-training runs."""
+
+import json
+from pathlib import Path
+
+from respfm.joblog import job_log
+from respfm.publish.figures.curves import plot_curves
+
+with job_log(snakemake.log[0]):
+    cfg = json.loads(snakemake.params.cfg)
+    plot_curves(
+        histories=dict(zip(cfg["runs"], map(Path, snakemake.input.histories), strict=True)),
+        data_kind=cfg["data_kind"],
+        style=Path(snakemake.input.style),
+        stem=Path(snakemake.output.svg).with_suffix(""),
+    )

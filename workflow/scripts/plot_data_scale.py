@@ -1,0 +1,17 @@
+"""Draw AUROC against the amount of respiratory pre-training data (Table 4 as a curve)."""
+
+import json
+from pathlib import Path
+
+from respfm.joblog import job_log
+from respfm.publish.figures.data_scale import plot_data_scale
+
+with job_log(snakemake.log[0]):
+    cfg = json.loads(snakemake.params.cfg)
+    plot_data_scale(
+        scores=snakemake.input.scores,
+        paper_dir=Path(snakemake.input.paper[0]).parent,
+        style=Path(snakemake.input.style),
+        stem=Path(snakemake.output.svg).with_suffix(""),
+        **cfg,
+    )

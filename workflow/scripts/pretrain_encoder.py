@@ -1,0 +1,31 @@
+"""Pre-train one encoder, continuing an interrupted run where it was."""
+
+import json
+from pathlib import Path
+
+from respfm.joblog import job_log
+from respfm.pretrain.launch import launch
+from respfm.recordings import group_shards
+from respfm.sources import weights_path
+
+with job_log(snakemake.log[0]):
+    cfg = json.loads(snakemake.params.cfg)
+    machine = json.loads(snakemake.resources.machine)
+    background, background_statistics = snakemake.input.get("background") or (None, None)
+    shards = group_shards(snakemake.input.shards)
+    launch(
+        {
+            "run": cfg,
+            "mixture": snakemake.input.mixture,
+            "statistics": snakemake.input.statistics,
+            "background": background,
+            "background_statistics": background_statistics,
+            "shards": {dataset: list(map(str, paths)) for dataset, paths in shards.items()},
+            "init_from": weights_path(snakemake.input.get("init_from")),
+            "teacher": weights_path(snakemake.input.get("teacher")),
+            "outdir": str(Path(snakemake.output.encoder).parent),
+            "workers": machine.pop("loader_workers"),
+            "machine": machine,
+        },
+        processes=max(1, snakemake.resources.gpu),
+    )

@@ -1,0 +1,17 @@
+"""Fetch and verify the published checkpoint of one model."""
+
+import json
+from pathlib import Path
+
+from respfm.joblog import job_log
+from respfm.retrieve import fetch_dataset
+
+with job_log(snakemake.log[0]):
+    cfg = json.loads(snakemake.params.cfg)
+    fetch_dataset(
+        snakemake.wildcards.model,
+        {"files": [cfg["checkpoint"]]},
+        Path(snakemake.output.sources).parent,
+        cfg["mirror"],
+        offline=cfg["offline"],
+    )

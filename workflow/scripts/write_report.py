@@ -1,0 +1,23 @@
+"""Write the self-contained report page."""
+
+import json
+from pathlib import Path
+
+from respfm.joblog import job_log
+from respfm.publish.report import write_report
+
+with job_log(snakemake.log[0]):
+    cfg = json.loads(snakemake.params.cfg)
+    template = Path(snakemake.input.page[0])
+    audits = ("leakage", "duplicates", "metadata_baselines")
+    write_report(
+        Path(snakemake.output.page),
+        tables=snakemake.input.tables,
+        figures=snakemake.input.figures,
+        audit={name: Path(snakemake.input[name]) for name in audits},
+        benchmarks=Path(snakemake.benchmark).parent,
+        repository=template.parents[2],
+        captions=template.parents[1] / "captions",
+        template=template,
+        **cfg,
+    )
