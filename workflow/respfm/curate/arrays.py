@@ -15,12 +15,8 @@ def load_arrays(opera_root: Path, names: dict[str, str]) -> pd.DataFrame:
     lengths = {names[column]: len(array) for column, array in columns.items()}
     if len(set(lengths.values())) > 1:
         lines = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise RespfmError(
-            f"{opera_root}: arrays of one task differ in length ({lines}); retrieve opera again"
-        )
-    return pd.DataFrame(
-        {column: pd.Series(array.astype(str), dtype=str) for column, array in columns.items()}
-    )
+        raise RespfmError(f"{opera_root}: arrays of one task differ in length ({lines}); retrieve opera again")
+    return pd.DataFrame({column: pd.Series(array.astype(str), dtype=str) for column, array in columns.items()})
 
 
 def _load_array(path: Path) -> np.ndarray:

@@ -14,6 +14,7 @@ COLUMNS = [
     "gender",
     "age",
     "datetime",
+    "date",
     "respiratory_condition",
     "fever_muscle_pain",
     "row",
@@ -31,6 +32,7 @@ def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
     table = metadata.read_table(table_path, ["cough_detected", *text, "age"], key="uuid")
     table["cough_detected"] = table["cough_detected"].map(metadata.to_number).astype(float)
     table["age"] = table["age"].map(metadata.to_number).astype(float)
+    table["date"] = table["datetime"].str.slice(0, 10)
     bad = table.index[~table["cough_detected"].between(0, 1)]
     if len(bad):
         raise RespfmError(

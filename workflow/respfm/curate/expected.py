@@ -26,9 +26,7 @@ def check_recordings(
     found = {"recordings": len(frame), "patients": frame["patient"][frame["patient"] != ""].nunique()}
     for what, number in expected.items():
         if what not in found:
-            raise RespfmError(
-                f"{dataset}: expected names {what!r}, which cannot be counted; use {' or '.join(found)}"
-            )
+            raise RespfmError(f"{dataset}: expected names {what!r}, which cannot be counted; use {' or '.join(found)}")
         check_count(f"{dataset}: {what}", number, found[what], allow_partial)
     bad = frame["quarantine"] != ""
     reasons = frame.loc[bad, "quarantine"].value_counts().sort_index()

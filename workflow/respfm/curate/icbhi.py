@@ -32,9 +32,7 @@ def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
             )
         patient, _, location, acquisition, device = fields
         if patient not in diagnoses:
-            raise RespfmError(
-                f"{root / path}: patient {patient} has no line in ICBHI_Challenge_diagnosis.txt; add it"
-            )
+            raise RespfmError(f"{root / path}: patient {patient} has no line in ICBHI_Challenge_diagnosis.txt; add it")
         if name.rpartition("_")[0] not in splits:
             raise RespfmError(f"{root / path}: {name} has no line in {split_path.name}; add it")
         age, sex = people.get(patient, (float("nan"), ""))
@@ -59,9 +57,7 @@ def _read_pairs(path: Path) -> list[tuple[str, str]]:
     pairs = []
     for line, row in metadata.read_rows(path, delimiter="\t"):
         if len(row) != 2 or not all(row):
-            raise RespfmError(
-                f"{path}: line {line} is not two cells separated by a tab; retrieve the file again"
-            )
+            raise RespfmError(f"{path}: line {line} is not two cells separated by a tab; retrieve the file again")
         pairs.append((row[0], row[1]))
     return pairs
 
@@ -94,8 +90,6 @@ def _read_demographics(root: Path) -> dict[str, tuple[float, str]]:
     people = {}
     for line, row in metadata.read_rows(metadata.find_file(root, name), delimiter="\t"):
         if len(row) < 3:
-            raise RespfmError(
-                f"{name}: line {line} has {len(row)} cells instead of six; retrieve the file again"
-            )
+            raise RespfmError(f"{name}: line {line} has {len(row)} cells instead of six; retrieve the file again")
         people[row[0]] = (metadata.to_number(row[1]), row[2] if row[2] in ("F", "M") else "")
     return people

@@ -34,9 +34,7 @@ def inspect_recordings(frame: pd.DataFrame, root: Path, workers: int = 1) -> pd.
         "peak": "float32",
         "quarantine": str,
     }
-    columns = {
-        name: pd.Series([getattr(info, name) for info in infos], dtype=kind) for name, kind in kinds.items()
-    }
+    columns = {name: pd.Series([getattr(info, name) for info in infos], dtype=kind) for name, kind in kinds.items()}
     leading = frame[["id", "path", "patient"]].reset_index(drop=True).assign(**columns)
     return leading.join(frame.drop(columns=leading.columns, errors="ignore").reset_index(drop=True))
 

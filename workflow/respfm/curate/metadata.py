@@ -30,9 +30,7 @@ def audio_files(root: Path, suffixes: Iterable[str] = AUDIO_SUFFIXES) -> list[st
     suffixes = frozenset(suffixes)
     found = [path for path in walk_files(root) if os.path.splitext(path)[1].lower() in suffixes]
     if not found:
-        raise RespfmError(
-            f"{root} holds no audio ({', '.join(sorted(suffixes))}); retrieve the data set again"
-        )
+        raise RespfmError(f"{root} holds no audio ({', '.join(sorted(suffixes))}); retrieve the data set again")
     return found
 
 
@@ -48,9 +46,7 @@ def find_file(root: Path, *names: str) -> Path:
         matches = [path for path in paths if path.rpartition("/")[2] == name]
         if matches:
             return root / min(matches, key=lambda path: (path.count("/"), path))
-    raise RespfmError(
-        f"{root} has no {' or '.join(names)}; retrieve the data set again or put the file there"
-    )
+    raise RespfmError(f"{root} has no {' or '.join(names)}; retrieve the data set again or put the file there")
 
 
 def read_text(path: Path) -> str:
@@ -96,9 +92,7 @@ def read_table(path: Path, columns: Iterable[str], key: str, optional: Iterable[
     table = pd.DataFrame(index=[row[header.index(key)] for _, row in rows[1:]])
     for column in [*columns, *optional]:
         at = header.index(column) if column in header else None
-        table[column] = pd.Series(
-            ["" if at is None else row[at] for _, row in rows[1:]], table.index, dtype=str
-        )
+        table[column] = pd.Series(["" if at is None else row[at] for _, row in rows[1:]], table.index, dtype=str)
     table["row"] = range(len(table))
     return check_unique(table, path, key)
 
@@ -125,11 +119,11 @@ def to_number(text: str) -> float:
 def to_recordings(rows: list[dict], root: Path, columns: Iterable[str]) -> pd.DataFrame:
     """Table of recordings sorted by id; RespfmError when an id is repeated or none is left."""
     if not rows:
-        raise RespfmError(f"{root}: no audio file has a row in the metadata; do they belong together?")
+        raise RespfmError(f"{root}: no audio file has a row in the metadata; retrieve the data set again")
     frame = pd.DataFrame(rows, columns=["id", "path", "patient", *columns])
     repeated = frame[frame["id"].duplicated(keep=False)].sort_values(["id", "path"])
     if len(repeated):
         raise RespfmError(
-            f"{root}: {' and '.join(repeated['path'][:2])} have one id, {repeated['id'].iloc[0]!r}; remove one"
+            f"{root}: {' and '.join(repeated['path'][:2])} have one id ({repeated['id'].iloc[0]}); remove one"
         )
     return frame.sort_values("id", ignore_index=True)

@@ -32,14 +32,10 @@ def build_mixture(
     for part in mixture["parts"]:
         dataset = part["dataset"]
         if dataset not in recordings:
-            raise RespfmError(
-                f"mixture {name}: data set {dataset!r} is not curated; add it to config/datasets.yaml"
-            )
+            raise RespfmError(f"mixture {name}: data set {dataset!r} is not curated; add it to config/datasets.yaml")
         chosen = select(recordings[dataset], part.get("where", {}), f"mixture {name}: {dataset}")
         if "expected" in part:
-            check_count(
-                f"mixture {name}: recordings of {dataset}", part["expected"], len(chosen), allow_partial
-            )
+            check_count(f"mixture {name}: recordings of {dataset}", part["expected"], len(chosen), allow_partial)
         good = chosen[chosen["quarantine"] == ""]
         ids, patients = held_out.get(dataset, (set(), set()))
         kept = good[~good["id"].isin(ids) & ~good["patient"].isin(patients)]
@@ -62,9 +58,7 @@ def build_mixture(
         raise RespfmError(f"mixture {name}: no recording is left; check its parts, where and exclude")
     if frame.duplicated(["dataset", "recording"]).any():
         dataset = frame.loc[frame.duplicated(["dataset", "recording"]), "dataset"].iloc[0]
-        raise RespfmError(
-            f"mixture {name}: two parts choose the same recordings of {dataset}; add up their repeats"
-        )
+        raise RespfmError(f"mixture {name}: two parts choose the same recordings of {dataset}; add up their repeats")
     log.info("mixture %s: %d recordings, %d rows with repeats", name, len(frame), frame["repeats"].sum())
     return frame
 

@@ -22,11 +22,7 @@ def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
     Labels come from `Labels.xlsx` (sheet Sayfa1; two more sheets are empty) or `Labels.csv`. No options.
     """
     path = metadata.find_file(root, "Labels.xlsx", "Labels.csv")
-    labels = (
-        _read_workbook(path)
-        if path.suffix == ".xlsx"
-        else metadata.read_table(path, HEADER[1:], key=HEADER[0])
-    )
+    labels = _read_workbook(path) if path.suffix == ".xlsx" else metadata.read_table(path, HEADER[1:], key=HEADER[0])
     for patient, diagnosis in labels["Diagnosis"].items():
         if not re.fullmatch("COPD[0-4]", diagnosis):
             raise RespfmError(f"{path}: diagnosis of {patient} is {diagnosis!r}; it must be COPD0 to COPD4")
@@ -56,8 +52,7 @@ def _read_workbook(path: Path) -> pd.DataFrame:
         raise RespfmError(f"{path} is not a readable Excel workbook ({error}); retrieve it again") from error
     for sheet in workbook.worksheets:
         rows = [
-            ["" if cell is None else str(cell).strip() for cell in row]
-            for row in sheet.iter_rows(values_only=True)
+            ["" if cell is None else str(cell).strip() for cell in row] for row in sheet.iter_rows(values_only=True)
         ]
         if rows and rows[0][:2] == HEADER:
             rows = [row for row in rows[1:] if any(row)]
@@ -65,6 +60,4 @@ def _read_workbook(path: Path) -> pd.DataFrame:
                 {"Diagnosis": [r[1] for r in rows], "row": range(len(rows))}, index=[r[0] for r in rows]
             )
             return metadata.check_unique(table, path, HEADER[0])
-    raise RespfmError(
-        f"{path} has no sheet that starts with the columns {' and '.join(HEADER)}; retrieve it again"
-    )
+    raise RespfmError(f"{path} has no sheet that starts with the columns {' and '.join(HEADER)}; retrieve it again")

@@ -25,9 +25,7 @@ def select(frame: pd.DataFrame, where: dict[str, Any], context: str) -> pd.DataF
         column = key.removeprefix("min_") if key not in frame.columns else key
         if column not in frame.columns:
             known = ", ".join(frame.columns)
-            raise RespfmError(
-                f"{context}: where names the column {column!r}, which is not there; choose from {known}"
-            )
+            raise RespfmError(f"{context}: where names the column {column!r}, which is not there; choose from {known}")
         if column == key:
             chosen &= frame[column].isin(value if isinstance(value, list) else [value])
         else:

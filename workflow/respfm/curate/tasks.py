@@ -89,9 +89,7 @@ def _from_metadata(name: str, task: dict[str, Any], recordings: pd.DataFrame) ->
     pool = pool.assign(label=_labels(task, _target(name, task, pool))).dropna(subset="label")
     pool = pool.sort_values([column for column in ("row", "id") if column in pool], ignore_index=True)
     if pool.empty:
-        raise RespfmError(
-            f"{name}: no recording of {task['dataset']} has a label; check the task's target and values"
-        )
+        raise RespfmError(f"{name}: no recording of {task['dataset']} has a label; check the task's target and values")
     return pd.DataFrame(
         {
             "recording": pool["id"],
@@ -143,13 +141,17 @@ def _target(name: str, task: dict[str, Any], recordings: pd.DataFrame) -> pd.Ser
 
 
 def _opera_parts(name: str, task: dict[str, Any], protocol: str, table: pd.DataFrame) -> Parts:
-    """Splits of the arrays, and the draws that OPERA's evaluation makes from them (`test`, `validation`)."""
-    opera, rows = task["opera"], np.arange(len(table))
-    by_patient = protocol == "strict"
+    """Splits of the arrays, and the draws that OPERA's evaluation makes from them (`test`, `validation`).
+
+    Draws of the strict protocol are made among the recordings that are there, whose patients are known.
+    """
+    opera, by_patient = task["opera"], protocol == "strict"
+    rows = np.flatnonzero(table["recording"].notna()) if by_patient else np.arange(len(table))
     if "split" in table:
-        parts = {split: rows[table["split"] == split] for split in SPLITS}
+        stored = table["split"].to_numpy()[rows]
+        parts = {split: rows[stored == split] for split in SPLITS}
         if "validation" in opera:
-            parts = {"train": parts["train"], "test": rows[table["split"] != "train"]}
+            parts = {"train": parts["train"], "test": rows[stored != "train"]}
     else:
         train, test = _draw(name, table, rows, opera["test"], OPERA_SEED, by_patient)
         parts = {"train": train, "test": test}
