@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from respfm.errors import RespfmError
+from respfm.pretrain import schedule
 from respfm.pretrain.recordings import Recordings
 
 ORDER, SAMPLE = range(2)
@@ -76,7 +78,12 @@ class Batches(torch.utils.data.Dataset):
         self.batch_size, self.frames, self.patches = batch_size, frames, patches
         self.seed, self.quirks = seed, tuple(quirks)
         self.share = slice(rank * batch_size // ranks, (rank + 1) * batch_size // ranks)
-        self.per_epoch = len(recordings) // batch_size
+        self.per_epoch = schedule.steps_per_epoch(len(recordings), batch_size)
+        if not self.per_epoch:
+            raise RespfmError(
+                f"the mixture has {len(recordings)} samples, fewer than one batch of {batch_size}; lower "
+                "batch_size of the run or raise the repeats of the mixture in config/pretraining.yaml."
+            )
         self._order: tuple[int, np.ndarray] | None = None
 
     def samples(self, step: int) -> np.ndarray:

@@ -34,9 +34,7 @@ def launch(spec: dict[str, Any], processes: int = 1) -> None:
     if stopped:
         raise SystemExit(EXIT_REQUEUE)
     if status:
-        raise RespfmError(
-            f"pre-training with {processes} ranks failed (exit status {status}); the log above says why."
-        )
+        raise RespfmError(f"pre-training with {processes} ranks failed (exit status {status}); the log above says why.")
 
 
 def _torchrun(spec: Path, processes: int) -> tuple[int, bool]:

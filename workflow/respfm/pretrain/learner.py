@@ -47,9 +47,7 @@ class Learner:
         self.model.norm_stats.data = torch.tensor([self.mean, self.std])
         self.model.recompute_activations = machine.recompute
         self.model.to(device).train()
-        self.teacher = (
-            load_checkpoint(teacher, encoder_only=True).requires_grad_(False).to(device) if teacher else None
-        )
+        self.teacher = load_checkpoint(teacher, encoder_only=True).requires_grad_(False).to(device) if teacher else None
         self.optimiser = devices.adamw(self.model.param_groups(recipe.weight_decay), recipe.betas, device)
         self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
@@ -69,9 +67,7 @@ class Learner:
         clean = (batch.clean - self.mean) / self.std
         if batch.noise is None:
             return clean, None
-        mixed = mix_background(
-            batch.clean, batch.noise, self.mean, self.background_mean, self.recipe.noise_ratio
-        )
+        mixed = mix_background(batch.clean, batch.noise, self.mean, self.background_mean, self.recipe.noise_ratio)
         return clean, mixed / self.std
 
     def update(self, batch: Batch, lr: float, tau: float) -> Tensor:

@@ -16,9 +16,7 @@ def peak_lr(base_lr: float, batch_size: int) -> float:
     return base_lr * batch_size / 256
 
 
-def lr_at(
-    step: int, per_epoch: int, epochs: int, warmup_epochs: float, peak: float, minimum: float = 0.0
-) -> float:
+def lr_at(step: int, per_epoch: int, epochs: int, warmup_epochs: float, peak: float, minimum: float = 0.0) -> float:
     """Linear warm-up from exactly 0, then half a cosine down to `minimum`, on fractional epochs."""
     epoch = step // per_epoch + step % per_epoch / per_epoch
     if epoch < warmup_epochs:

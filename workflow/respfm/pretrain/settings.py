@@ -37,9 +37,7 @@ class Recipe:
         left out.
         """
         names = {field.name for field in dataclasses.fields(cls)}
-        return cls(
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in run.items() if name in names}
-        )
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in run.items() if name in names})
 
 
 @dataclasses.dataclass(frozen=True)

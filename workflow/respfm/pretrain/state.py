@@ -1,12 +1,14 @@
 """Training states on disk: whole or absent, verified when read, the previous one always kept."""
 
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from respfm.files import atomic_path, file_digest
+from respfm.files import file_digest
 
 KEEP = 2
 NAME = re.compile(r"step(\d{9})-([0-9a-f]{16})\.pt")
@@ -26,14 +28,21 @@ class StateDirectory:
         return sorted((p for p in self.directory.glob("step*.pt") if NAME.fullmatch(p.name)), reverse=True)
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Write the state after `step` steps, then remove all but the newest two. OSError leaves older states
-        alone.
+        """Write the state after `step` steps, then remove all but the newest two.
+
+        If the disk is full, OSError or RuntimeError is raised and the older states are as before.
         """
-        unnamed = self.directory / f"step{step:09d}.unverified"
-        with atomic_path(unnamed) as temporary, open(temporary, "wb") as stream:
-            torch.save(state, stream)
-        path = self.directory / f"step{step:09d}-{file_digest(unnamed)[:16]}.pt"
-        unnamed.replace(path)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        partial = self.directory / "partial"
+        try:
+            with open(partial, "wb") as stream:
+                torch.save(state, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            path = self.directory / f"step{step:09d}-{file_digest(partial)[:16]}.pt"
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         for old in self._files()[KEEP:]:
             old.unlink()
         return path
@@ -48,8 +57,5 @@ class StateDirectory:
         return None, complaints
 
     def clear(self) -> None:
-        """Remove all states and the directory."""
-        for path in self._files():
-            path.unlink()
-        if self.directory.is_dir() and not any(self.directory.iterdir()):
-            self.directory.rmdir()
+        """Remove all states."""
+        shutil.rmtree(self.directory, ignore_errors=True)

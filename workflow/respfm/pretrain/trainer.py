@@ -5,7 +5,6 @@ loss that was not finite since the last row is noticed with the names of its rec
 """
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -183,17 +182,13 @@ class Trainer:
                     self.save()
                     saved_at = time.monotonic()
                 if stop and self.step < self.total:
-                    raise Interrupted(
-                        f"stopped after step {self.step} of {self.total}; start again to continue."
-                    )
+                    raise Interrupted(f"stopped after step {self.step} of {self.total}; start again to continue.")
 
     def _schedule(self) -> tuple[float, float]:
         """Learning rate and EMA decay of the current step."""
         recipe = self.recipe
         peak = schedule.peak_lr(recipe.base_lr, recipe.batch_size)
-        lr = schedule.lr_at(
-            self.step, self.batches.per_epoch, recipe.epochs, recipe.warmup_epochs, peak, recipe.min_lr
-        )
+        lr = schedule.lr_at(self.step, self.batches.per_epoch, recipe.epochs, recipe.warmup_epochs, peak, recipe.min_lr)
         return lr, schedule.tau_at(self.step, self.total, *recipe.ema)
 
     def _save_is_due(self, saved_at: float) -> bool:
@@ -236,8 +231,9 @@ class Trainer:
             dist.all_gather_object(parts, names)
             names = [name for part in parts for name in part]
         raise RespfmError(
-            f"the loss or its gradient is not finite at step {step} of {self.total}; "
-            f"its batch: {', '.join(names)}. Check these recordings or lower base_lr; the last good state stays in {self.states.directory}."
+            f"the loss or its gradient is not finite at step {step} of {self.total}; its batch: "
+            f"{', '.join(names)}. Check these recordings or lower base_lr; the last good state stays in "
+            f"{self.states.directory}."
         )
 
     def _continue(self) -> None:
@@ -287,4 +283,4 @@ class Trainer:
             f"{rate:.1f} samples/s, {flops / 1e9:.1f} GFLOP/s = {utilisation:.0%} of peak, "
             f"peak memory {devices.peak_memory(self.learner.device) / 2**30:.2f} GiB"
         )
-        shutil.rmtree(self.states.directory, ignore_errors=True)
+        self.states.clear()
