@@ -185,7 +185,7 @@ def _check_ancestry(name: str, runs: Mapping[str, dict]) -> None:
         _require(parent, runs, f"config/pretraining.yaml: {seen[-1]}: init_from: pre-training run")
         if parent in seen:
             raise RespfmError(
-                f"config/pretraining.yaml: {' <- '.join([*seen, parent])} start from each other; one of them must start "
-                "from scratch or from a checkpoint"
+                f"config/pretraining.yaml: {' <- '.join([*seen, parent])} start from each other; one must start from "
+                "scratch or from a checkpoint"
             )
         seen.append(parent)
