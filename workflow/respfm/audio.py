@@ -97,16 +97,18 @@ def inspect(path: str | os.PathLike) -> AudioInfo:
 def _decode_sndfile(path: str | os.PathLike, sound: soundfile.SoundFile) -> np.ndarray:
     if sound.format == "WAV" and _wav_is_truncated(Path(path)):
         raise AudioError(path, "truncated")
-    blocks = [np.empty((0, sound.channels), np.float32)]
+    # libsndfile takes four times as long to return 16-bit samples as floats.
+    dtype, scale = ("int16", 2.0**-15) if sound.subtype == "PCM_16" else ("float32", 1.0)
+    blocks = [np.empty((0, sound.channels), dtype)]
     try:
-        while len(block := sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        while len(block := sound.read(_BLOCK_FRAMES, dtype=dtype, always_2d=True)):
             blocks.append(block)
     except soundfile.LibsndfileError as error:
         raise AudioError(path, f"unreadable: {error.error_string}") from error
     samples = blocks[-1] if len(blocks) <= 2 else np.concatenate(blocks)
     if len(samples) < sound.frames:
         raise AudioError(path, "truncated")
-    return np.ascontiguousarray(samples.T)
+    return samples.T.astype(np.float32, order="C") * np.float32(scale)
 
 
 def _wav_is_truncated(path: Path) -> bool:
@@ -135,9 +137,7 @@ def _decode_av(path: str | os.PathLike) -> tuple[np.ndarray, int]:
             stream = container.streams.audio[0]
             planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
             frames = [
-                converted.to_ndarray()
-                for frame in container.decode(stream)
-                for converted in planar.resample(frame)
+                converted.to_ndarray() for frame in container.decode(stream) for converted in planar.resample(frame)
             ]
             sample_rate, channels = stream.rate, stream.channels
     except av.FFmpegError as error:

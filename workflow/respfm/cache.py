@@ -1,8 +1,13 @@
 """Building of log-mel shards: recordings are decoded and transformed in parallel, and written in order."""
 
+import ctypes
 import dataclasses
+import multiprocessing
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +15,11 @@ from tqdm import tqdm
 
 from respfm import audio
 from respfm.errors import RespfmError
-from respfm.shard import ShardWriter
-from respfm.workers import WorkerCrash, map_batches
+from respfm.shard import write_clips
+from respfm.workers import map_batches
 
 _BATCH_SIZE = 8
-
-_front_end = None
-_min_samples = 0
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,14 @@ class ShardSummary:
     clips: int
     frames: int
     quarantined: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where the spool holds the frames of one recording."""
+
+    start: int
+    frames: int
 
 
 def write_shard(
@@ -41,74 +52,112 @@ def write_shard(
     """Write the log-mel spectrograms of recordings `paths`, named `ids`, to the shard `path`.
 
     `definition` holds the keyword arguments of LogMel. Waveforms shorter than `min_seconds` are padded with
-    zeros at the end (M2D reference: 6.1). Recordings that cannot be decoded, are silent, not finite or
-    shorter than a frame are left out and listed in the shard with the reason; more than
-    `max_quarantine_share` of them is a RespfmError, and no file is left. The bytes of the file do not depend
-    on `workers`.
+    zeros at the end (M2D reference: 6.1). Recordings that cannot be decoded, are silent, not finite or shorter
+    than a frame are left out and listed in the shard with the reason; more than `max_quarantine_share` of them
+    is a RespfmError, and no file is left. The bytes of the file do not depend on `workers`.
     """
     from respfm.logmel import UNITS, LogMel
 
     if len(ids) != len(paths) or len(set(ids)) != len(ids):
         raise RespfmError(f"{path}: every recording needs one id of its own and one path.")
     definition = LogMel(**definition).definition()
-    with ShardWriter(path, definition, UNITS, dtype, min_seconds) as writer:
-        results = map_batches(
-            _transform_batch, paths, _BATCH_SIZE, workers, _start_worker, (definition, dtype, min_seconds)
-        )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    places: dict[str, _Place] = {}
+    quarantined: dict[str, str] = {}
+    with tempfile.TemporaryFile(dir=Path(path).parent) as spool:
+        arguments = (definition, dtype, min_seconds, spool.fileno(), multiprocessing.Value("q", 0))
+        results = map_batches(_transform, paths, _BATCH_SIZE, workers, _start_worker, arguments)
         for identifier, result in zip(ids, tqdm(results, total=len(ids), disable=None), strict=True):
-            if isinstance(result, WorkerCrash):
-                writer.quarantine(identifier, f"unreadable: {result}")
-            elif isinstance(result, str):
-                writer.quarantine(identifier, result)
+            if isinstance(result, _Place):
+                places[identifier] = result
             else:
-                writer.append(identifier, result)
-        if len(writer.quarantined) > max_quarantine_share * len(ids):
-            raise RespfmError(_too_many_quarantined(path, writer.quarantined, len(ids), max_quarantine_share))
-    return ShardSummary(len(writer.ids), sum(writer.lengths), writer.quarantined)
+                quarantined[identifier] = str(result)
+        if len(quarantined) > max_quarantine_share * len(ids):
+            raise RespfmError(_too_many(path, quarantined, len(ids), max_quarantine_share))
+        spooled = np.memmap(spool, dtype, "r") if places else np.empty(0, dtype)
+        rows = spooled.reshape(-1, definition["n_mels"])
+        clips = (rows[place.start : place.start + place.frames] for place in places.values())
+        lengths = [place.frames for place in places.values()]
+        write_clips(path, list(places), lengths, clips, definition, UNITS, dtype, min_seconds, quarantined)
+    return ShardSummary(len(places), sum(lengths), quarantined)
 
 
-def _too_many_quarantined(
-    path: str | os.PathLike, quarantined: dict[str, str], total: int, limit: float
-) -> str:
+def _too_many(path: str | os.PathLike, quarantined: dict[str, str], total: int, limit: float) -> str:
     identifier, reason = next(iter(quarantined.items()))
     return (
-        f"{path}: {len(quarantined)} of {total} recordings are unusable (first: {identifier}, {reason}); "
+        f"{path}: {len(quarantined)} of {total} recordings are unusable (first {identifier}: {reason}); "
         f"max_quarantine_share allows {limit:g} of them. Mend the recordings or raise the limit."
     )
 
 
-def _start_worker(definition: Mapping[str, Any], dtype: str, min_seconds: float) -> None:
-    """Build the front end once per process, on one thread."""
-    global _front_end, _min_samples, _dtype
-    import torch
+class _Worker:
+    """What one process needs: a front end on one thread and the spool, a file shared by all processes.
 
-    from respfm.logmel import LogMel
+    `end` counts the frames in the spool; a process moves it on by what it is going to write.
+    """
 
-    torch.set_num_threads(1)
-    _front_end = LogMel(**definition)
-    _min_samples = round(min_seconds * _front_end.sample_rate)
-    _dtype = dtype
+    def __init__(
+        self, definition: Mapping[str, Any], dtype: str, min_seconds: float, spool: int, end: Synchronized
+    ) -> None:
+        import torch
+
+        from respfm.logmel import LogMel
+
+        torch.set_num_threads(1)
+        self.front_end = LogMel(**definition)
+        self.dtype = getattr(torch, dtype)
+        self.min_samples = round(min_seconds * self.front_end.sample_rate)
+        self.spool, self.end = spool, end
+
+    def transform(self, paths: Sequence[str | os.PathLike]) -> list[_Place | str]:
+        """Write the log-mel frames of recordings to the spool; a reason takes the place of unusable ones."""
+        import torch
+
+        loaded = [self.load(path) for path in paths]
+        with torch.inference_mode():
+            waveforms = [torch.from_numpy(item) for item in loaded if not isinstance(item, str)]
+            spectrograms = iter(self.front_end.ragged(waveforms))
+            return [
+                item if isinstance(item, str) else self.write(next(spectrograms).T.to(self.dtype).numpy())
+                for item in loaded
+            ]
+
+    def load(self, path: str | os.PathLike) -> np.ndarray | str:
+        try:
+            waveform = audio.load(path, self.front_end.sample_rate)
+        except audio.AudioError as error:
+            return error.reason
+        if not waveform.any():
+            return "silent"
+        if len(waveform) < self.min_samples:
+            waveform = np.pad(waveform, (0, self.min_samples - len(waveform)))
+        return waveform if len(waveform) > self.front_end.n_fft // 2 else "shorter than one frame"
+
+    def write(self, frames: np.ndarray) -> _Place:
+        with self.end.get_lock():
+            place = _Place(self.end.value, len(frames))
+            self.end.value += len(frames)
+        if os.pwrite(self.spool, frames.data, place.start * frames[0].nbytes) != frames.nbytes:
+            raise RespfmError("The disk is full: free some space where the log-mel shards are written.")
+        return place
 
 
-def _transform_batch(paths: Sequence[str | os.PathLike]) -> list[np.ndarray | str]:
-    """Log-mel frames `[frames, n_mels]` of every recording, or the reason why there are none."""
-    import torch
-
-    results = [_load(path) for path in paths]
-    good = [i for i, result in enumerate(results) if not isinstance(result, str)]
-    with torch.inference_mode():
-        spectrograms = _front_end.ragged([torch.from_numpy(results[i]) for i in good]) if good else []
-        for i, spectrogram in zip(good, spectrograms, strict=True):
-            results[i] = spectrogram.T.to(getattr(torch, _dtype)).numpy()
-    return results
+_worker: _Worker
 
 
-def _load(path: str | os.PathLike) -> np.ndarray | str:
-    try:
-        waveform = audio.load(path, _front_end.sample_rate)
-    except audio.AudioError as error:
-        return error.reason
-    if not waveform.any():
-        return "silent"
-    waveform = np.pad(waveform, (0, max(0, _min_samples - len(waveform))))
-    return waveform if len(waveform) > _front_end.n_fft // 2 else "shorter than one frame"
+def _start_worker(*arguments: Any) -> None:
+    global _worker
+    _keep_freed_memory()
+    _worker = _Worker(*arguments)
+
+
+def _transform(paths: Sequence[str | os.PathLike]) -> list[_Place | str]:
+    return _worker.transform(paths)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse the arrays of one batch for the next; by default each costs its page faults again."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from respfm.errors import RespfmError
 
 EPSILON = 2.0**-23
 UNITS = "ln(mel power + 2**-23)"
+
+_BLOCK = 512  # frames
 
 _HERTZ_PER_MEL = 200 / 3
 _BREAK_HERTZ = 1000.0
@@ -28,9 +29,7 @@ def _hertz_to_mel(hertz: float) -> float:
 
 
 def _mel_to_hertz(mel: np.ndarray) -> np.ndarray:
-    return np.where(
-        mel < _BREAK_MEL, mel * _HERTZ_PER_MEL, _BREAK_HERTZ * np.exp(_LOG_STEP * (mel - _BREAK_MEL))
-    )
+    return np.where(mel < _BREAK_MEL, mel * _HERTZ_PER_MEL, _BREAK_HERTZ * np.exp(_LOG_STEP * (mel - _BREAK_MEL)))
 
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> np.ndarray:
@@ -87,29 +86,41 @@ class LogMel(nn.Module):
     def ragged(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Log-mel `[n_mels, frames_i]` of waveforms `[samples_i]` of different lengths, in one pass over all.
 
-        Each padded waveform starts on a multiple of the hop in one long signal; frames across two are cut.
+        Each padded waveform starts on a multiple of the hop in one long signal; frames across two are cut. The
+        signal is transformed in blocks that stay in the processor's cache.
         """
+        if not waveforms:
+            return []
         padded = [self._pad(waveform) for waveform in waveforms]
         slots = [-(-len(signal) // self.hop_length) for signal in padded]
-        joined = padded[0].new_zeros(sum(slots) * self.hop_length)
         starts = np.cumsum([0, *slots[:-1]])
+        joined = padded[0].new_zeros(sum(slots) * self.hop_length + self.n_fft)
         for start, signal in zip(starts, padded, strict=True):
             joined[start * self.hop_length :][: len(signal)] = signal
-        frames = self._transform(joined)
+        overlap = self.n_fft - self.hop_length
+        frames = torch.cat(
+            [
+                self._transform(joined[first * self.hop_length :][: _BLOCK * self.hop_length + overlap])
+                for first in range(0, sum(slots), _BLOCK)
+            ]
+        )
         return [
             frames[start : start + self.frame_count(len(waveform))].T
             for start, waveform in zip(starts, waveforms, strict=True)
         ]
 
     def _pad(self, waveform: Tensor) -> Tensor:
+        """Reflect half a window at both ends of the last axis."""
         half, samples = self.n_fft // 2, waveform.shape[-1]
         if samples <= half:
             raise RespfmError(
                 f"A waveform of {samples} samples is too short for a log-mel frame; give at least {half + 1}."
             )
-        flat = F.pad(waveform.reshape(-1, samples), (half, half), mode="reflect")
-        return flat.reshape(*waveform.shape[:-1], samples + 2 * half)
+        left, right = waveform[..., 1 : half + 1], waveform[..., -half - 1 : -1]
+        return torch.cat((left.flip(-1), waveform, right.flip(-1)), dim=-1)
 
     def _transform(self, padded: Tensor) -> Tensor:
+        """Log-mel frames `[..., frames, n_mels]` of signals that need no more padding."""
         spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window)
-        return torch.log(torch.view_as_real(spectrum).flatten(-2).square() @ self.filters + EPSILON)
+        power = torch.view_as_real(spectrum).flatten(-2).square_()
+        return (power @ self.filters).add_(EPSILON).log_()

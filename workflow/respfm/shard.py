@@ -3,18 +3,18 @@
 Datasets: `frames` float16 or float32 `[total_frames, n_mels]`; `offsets` int64 `[n + 1]` (clip i holds the
 frames `offsets[i]` to `offsets[i + 1]`); `ids`; `quarantined_ids` and `quarantined_reasons` of recordings
 left out. Attributes: `format`, `writer`, `definition` (front end, JSON), `units`, `n_mels`, `min_seconds`,
-`digest`. The digest is the SHA-256 of the whole file with the digest itself read as zeros, so that any
-changed bit shows."""
+`digest`. The digest is the SHA-256 over those of all 4 MiB blocks of the file, itself read as zeros, so that any
+changed bit shows.
+"""
 
 import dataclasses
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
@@ -44,73 +44,48 @@ class ShardHeader:
     attributes: dict[str, Any]
 
 
-class ShardWriter:
-    """Writes one shard clip by clip; the file appears under its name only when the block ends well.
+def write_clips(
+    path: str | os.PathLike,
+    ids: Sequence[str],
+    lengths: Sequence[int],
+    clips: Iterable[np.ndarray],
+    definition: Mapping[str, Any],
+    units: str,
+    dtype: str = "float16",
+    min_seconds: float = 0.0,
+    quarantined: Mapping[str, str] | None = None,
+) -> None:
+    """Write a shard of clips `[frames, n_mels]` whose lengths in frames are known beforehand.
 
-    Frames go to an unnamed file first, since a contiguous HDF5 dataset must know its length when it is made.
+    `clips` is read once, one at a time. `quarantined` names recordings that were left out, with the reasons.
     """
-
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        definition: dict[str, Any],
-        units: str,
-        dtype: str = "float16",
-        min_seconds: float = 0.0,
-    ) -> None:
-        if dtype not in ("float16", "float32"):
-            raise RespfmError(f"A log-mel store holds float16 or float32, not {dtype}; mend `dtype`.")
-        self.path, self.definition, self.units = Path(path), definition, units
-        self.dtype, self.min_seconds = np.dtype(dtype), min_seconds
-        self.lengths: list[int] = []
-        self.ids: list[str] = []
-        self.quarantined: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._spool = tempfile.TemporaryFile(dir=self.path.parent)
-        return self
-
-    def append(self, identifier: str, frames: np.ndarray) -> None:
-        """Add a clip of log-mel frames `[frames, n_mels]`."""
-        self._spool.write(np.ascontiguousarray(frames, dtype=self.dtype).data)
-        self.lengths.append(len(frames))
-        self.ids.append(identifier)
-
-    def quarantine(self, identifier: str, reason: str) -> None:
-        """Note a recording that is left out, and why."""
-        self.quarantined[identifier] = reason
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._spool:
-            if kind is None:
-                with atomic_path(self.path) as temporary:
-                    self._write(temporary)
-                    _sign(temporary)
-
-    def _write(self, path: Path) -> None:
-        n_mels = self.definition["n_mels"]
-        offsets = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)]).astype("<i8")
-        with h5py.File(path, "w", libver=("earliest", "v110")) as file:
+    if dtype not in ("float16", "float32"):
+        raise RespfmError(f"A log-mel store holds float16 or float32, not {dtype}; mend `dtype`.")
+    quarantined, stored = quarantined or {}, np.dtype(dtype).newbyteorder("<")
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
             file.attrs["digest"] = np.bytes_(_UNSIGNED)
             file.attrs["format"] = FORMAT
             file.attrs["writer"] = f"respfm {__version__}"
-            file.attrs["definition"] = canonical_json(self.definition)
-            file.attrs["units"] = self.units
-            file.attrs["n_mels"] = n_mels
-            file.attrs["min_seconds"] = self.min_seconds
+            file.attrs["definition"] = canonical_json(definition)
+            file.attrs["units"] = units
+            file.attrs["n_mels"] = definition["n_mels"]
+            file.attrs["min_seconds"] = min_seconds
             file["offsets"] = offsets
-            file["ids"] = _fixed_width(self.ids)
-            file["quarantined_ids"] = _fixed_width(self.quarantined)
-            file["quarantined_reasons"] = _fixed_width(self.quarantined.values())
-            frames = file.create_dataset("frames", (int(offsets[-1]), n_mels), self.dtype.newbyteorder("<"))
-            rows = max(1, _BLOCK_BYTES // (n_mels * self.dtype.itemsize))
-            self._spool.seek(0)
-            for start in range(0, len(frames), rows):
-                block = np.fromfile(self._spool, self.dtype, min(rows, len(frames) - start) * n_mels)
-                frames[start : start + rows] = block.reshape(-1, n_mels)
+            file["ids"] = _fixed_width(ids)
+            file["quarantined_ids"] = _fixed_width(quarantined)
+            file["quarantined_reasons"] = _fixed_width(quarantined.values())
+            shape = (int(offsets[-1]), definition["n_mels"])
+            frames = file.create_dataset("frames", shape, stored, dcpl=_allocated_at_once())
+            frames_at = frames.id.get_offset() or 0
+        with temporary.open("r+b") as stream:
+            stream.seek(frames_at)
+            for length, clip in zip(lengths, clips, strict=True):
+                if clip.shape != (length, shape[1]):
+                    raise ValueError(f"clip of shape {clip.shape} where {(length, shape[1])} was announced")
+                stream.write(np.ascontiguousarray(clip, stored).data)
+        _sign(temporary)
 
 
 def read_header(path: str | os.PathLike) -> ShardHeader:
@@ -120,9 +95,7 @@ def read_header(path: str | os.PathLike) -> ShardHeader:
     """
     path = Path(path)
     if not path.is_file():
-        raise RespfmError(
-            f"There is no log-mel shard {path}. Run the workflow's rule cache_logmel to make it."
-        )
+        raise RespfmError(f"There is no log-mel shard {path}. Run the workflow's rule cache_logmel to make it.")
     try:
         with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)
@@ -184,11 +157,23 @@ def _sign(path: Path) -> None:
         stream.write(digest)
 
 
+def _allocated_at_once() -> h5py.h5p.PropDCID:
+    """Give a data set its place in the file, unfilled, when it is made."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return properties
+
+
 def _file_digest(path: Path, recorded: bytes) -> bytes:
-    """SHA-256 in hexadecimal of the file with the recorded digest, in its first block, read as zeros."""
-    total = hashlib.sha256()
-    with path.open("rb") as stream:
-        total.update(stream.read(_BLOCK_BYTES).replace(recorded, _UNSIGNED, 1))
-        while block := stream.read(_BLOCK_BYTES):
-            total.update(block)
-    return total.hexdigest().encode()
+    """Hexadecimal SHA-256 of the SHA-256s of the file's blocks, the recorded digest read as zeros."""
+
+    def block_digest(start: int) -> bytes:
+        with path.open("rb", buffering=0) as stream:
+            stream.seek(start)
+            block = stream.read(_BLOCK_BYTES)
+        return hashlib.sha256(block if start else block.replace(recorded, _UNSIGNED, 1)).digest()
+
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(block_digest, range(0, path.stat().st_size, _BLOCK_BYTES))
+        return hashlib.sha256(b"".join(digests)).hexdigest().encode()

@@ -1,6 +1,7 @@
 """Ordered parallel map over worker processes that outlives the crash of a worker."""
 
 import collections
+import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -40,15 +41,13 @@ def map_batches(
             except BrokenProcessPool:
                 return WorkerCrash("the process that worked on it died")
 
-    pending = collections.deque(
-        items[start : start + batch_size] for start in range(0, len(items), batch_size)
-    )
+    pending = collections.deque(items[start : start + batch_size] for start in range(0, len(items), batch_size))
     running: collections.deque = collections.deque()
     pool = start_pool(workers)
     try:
         while pending:
             try:
-                for batch in list(pending)[len(running) : workers * _BATCHES_AHEAD]:
+                for batch in itertools.islice(pending, len(running), workers * _BATCHES_AHEAD):
                     running.append(pool.submit(function, batch))
                 results = running[0].result()
             except BrokenProcessPool:
