@@ -3,7 +3,7 @@
 Inputs: <results>/raw/<dataset>/.sources.json.
 Outputs: <results>/recordings/<dataset>.parquet, tasks/<protocol>/<task>.parquet, mixtures/<mixture>.parquet,
 audit/{leakage,duplicates,metadata_baselines}.csv.
-Steps: curate_recordings, build_task, build_mixture, audit_splits (paper sections 2.1 and 3.2, Table 1).
+Steps: curate_recordings, build_task, build_mixture, audit_* (paper sections 2.1 and 3.2, Table 1).
 """
 
 
@@ -73,30 +73,67 @@ rule build_mixture:
         "../workflow/scripts/build_mixture.py"
 
 
-rule audit_splits:
+rule audit_leakage:
     input:
-        tasks=expand("<results>/tasks/{protocol}/{task}.parquet", protocol=plan.protocols, task=plan.tasks),
-        mixtures=expand("<results>/mixtures/{mixture}.parquet", mixture=plan.mixtures),
-        recordings=expand("<results>/recordings/{dataset}.parquet", dataset=plan.datasets),
-        code=code("audit_splits"),
+        tasks=ALL_TASKS,
+        mixtures=results_of("mixtures/{name}.parquet", name=plan.mixtures),
+        recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
+        code=code("audit_leakage"),
     output:
-        leakage="<results>/audit/leakage.csv",
-        duplicates="<results>/audit/duplicates.csv",
-        metadata_baselines="<results>/audit/metadata_baselines.csv",
+        table="<results>/audit/leakage.csv",
     log:
-        "<logs>/audit_splits.log",
+        "<logs>/audit_leakage.log",
     benchmark:
-        "<benchmarks>/audit_splits.tsv"
+        "<benchmarks>/audit_leakage.tsv"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=memory(4),
+        runtime=minutes(60),
+    script:
+        "../workflow/scripts/audit_leakage.py"
+
+
+rule audit_metadata:
+    input:
+        tasks=ALL_TASKS,
+        recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
+        code=code("audit_metadata"),
+    output:
+        table="<results>/audit/metadata_baselines.csv",
+    log:
+        "<logs>/audit_metadata.log",
+    benchmark:
+        "<benchmarks>/audit_metadata.tsv"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=memory(4),
+        runtime=minutes(60),
+    script:
+        "../workflow/scripts/audit_metadata.py"
+
+
+rule audit_duplicates:
+    input:
+        tasks=ALL_TASKS,
+        recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
+        sources=results_of("raw/{name}/.sources.json", name=plan.task_datasets),
+        code=code("audit_duplicates"),
+    output:
+        table="<results>/audit/duplicates.csv",
+    log:
+        "<logs>/audit_duplicates.log",
+    benchmark:
+        "<benchmarks>/audit_duplicates.tsv"
     conda:
         "../envs/data.yaml"
     threads: THREADS
     resources:
         mem_mb=memory(4),
         runtime=minutes(60),
-    params:
-        cfg=parameters("audit_splits"),
     script:
-        "../workflow/scripts/audit_splits.py"
+        "../workflow/scripts/audit_duplicates.py"
 
 
 rule curate_all:
@@ -104,4 +141,4 @@ rule curate_all:
         expand("<results>/recordings/{dataset}.parquet", dataset=plan.datasets),
         expand("<results>/tasks/{protocol}/{task}.parquet", protocol=plan.protocols, task=plan.tasks),
         expand("<results>/mixtures/{mixture}.parquet", mixture=plan.mixtures),
-        "<results>/audit/leakage.csv",
+        results_of("audit/{name}.csv", name=["leakage", "duplicates", "metadata_baselines"]),
