@@ -88,6 +88,9 @@ def results_of(pattern, **names):
     return expand(result(pattern), **names)
 
 
+ALL_TASKS = results_of("tasks/{protocol}/{task}.parquet", protocol=plan.protocols, task=plan.tasks)
+
+
 def mirrored_files(wildcards):
     """What a local mirror holds of a data set: its archives, or the manifest of the demo corpus."""
     if "demo_corpus" in plan.config:

@@ -46,7 +46,5 @@ rule compute_statistics:
     resources:
         mem_mb=memory(4),
         runtime=minutes(120),
-    params:
-        cfg=parameters("compute_statistics"),
     script:
         "../workflow/scripts/compute_statistics.py"

@@ -15,9 +15,7 @@ rule make_table:
         code=code("make_table"),
     output:
         csv="<results>/tables/{table}.csv",
-        md=report(
-            "<results>/tables/{table}.md", caption="../resources/captions/tables.rst", category="Tables"
-        ),
+        md=report("<results>/tables/{table}.md", caption="../resources/captions/tables.rst", category="Tables"),
         tex="<results>/tables/{table}.tex",
     log:
         "<logs>/make_table/{table}.log",

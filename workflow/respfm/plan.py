@@ -190,9 +190,6 @@ class Plan:
     def _build_mixture(self, mixture: str) -> dict:
         return {"mixture": self.settings.mixtures[mixture], "allow_partial": self.config["allow_partial"]}
 
-    def _audit_splits(self) -> dict:
-        return {"tasks": {task: self.settings.tasks[task] for task in self.tasks}}
-
     def _cache_logmel(self, dataset: str, shard: str) -> dict:
         options = dict(self.config["logmel"])
         storage = {"dtype": options.pop("dtype"), "min_seconds": options.pop("min_seconds")}
@@ -203,9 +200,6 @@ class Plan:
             "shards": self.settings.datasets[dataset]["shards"],
             "max_quarantine_share": self.config["max_quarantine_share"],
         }
-
-    def _compute_statistics(self, mixture: str) -> dict:
-        return {}
 
     def _pretrain_encoder(self, run: str) -> dict:
         return {key: value for key, value in self.settings.runs[run].items() if key not in DESCRIBING}

@@ -1,5 +1,6 @@
-"""The recordings table of a data set: reading it, its usable rows, and its fixed partition into shards."""
+"""The tables and shards between the stages: reading them, the usable rows, the fixed partition into shards."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -34,9 +35,14 @@ def shard_of(recordings: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
     return rows.iloc[shard * count // shards : (shard + 1) * count // shards]
 
 
-def group_shards(paths: list[str]) -> dict[str, list[Path]]:
+def group_shards(paths: Iterable[str | Path]) -> dict[str, list[Path]]:
     """Log-mel shards `<dataset>/<shard>.h5` by data set."""
     groups: dict[str, list[Path]] = {}
     for path in map(Path, paths):
         groups.setdefault(path.parent.name, []).append(path)
     return groups
+
+
+def read_tasks(paths: Iterable[str | Path]) -> dict[tuple[str, str], pd.DataFrame]:
+    """Task tables `<protocol>/<task>.parquet` by (protocol, task)."""
+    return {(path.parent.name, path.stem): pd.read_parquet(path) for path in map(Path, paths)}

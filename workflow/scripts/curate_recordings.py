@@ -3,8 +3,7 @@
 import importlib
 import json
 
-from respfm.curate.expected import check_recordings
-from respfm.curate.inspect import inspect_recordings
+from respfm.curate.inspect import check_recordings, inspect_recordings
 from respfm.files import atomic_path
 from respfm.joblog import job_log
 from respfm.sources import raw_root

@@ -1,0 +1,19 @@
+"""Find recordings with the same or nearly the same sound on both sides of a split."""
+
+from pathlib import Path
+
+from respfm.audit.duplicates import duplicates
+from respfm.files import write_text
+from respfm.joblog import job_log
+from respfm.recordings import read_recordings, read_tasks
+from respfm.sources import raw_root
+
+with job_log(snakemake.log[0]):
+    names = [Path(path).stem for path in snakemake.input.recordings]
+    table = duplicates(
+        read_tasks(snakemake.input.tasks),
+        dict(zip(names, map(read_recordings, snakemake.input.recordings), strict=True)),
+        dict(zip(names, map(raw_root, snakemake.input.sources), strict=True)),
+        workers=snakemake.threads,
+    )
+    write_text(snakemake.output.table, table.to_csv(index=False, float_format="%.6f"))

@@ -1,0 +1,17 @@
+"""Count the recordings and patients that test and validation share with training data and mixtures."""
+
+from pathlib import Path
+
+import pandas as pd
+from respfm.audit.leakage import leakage
+from respfm.files import write_text
+from respfm.joblog import job_log
+from respfm.recordings import read_recordings, read_tasks
+
+with job_log(snakemake.log[0]):
+    table = leakage(
+        read_tasks(snakemake.input.tasks),
+        {Path(path).stem: pd.read_parquet(path) for path in snakemake.input.mixtures},
+        {Path(path).stem: read_recordings(path) for path in snakemake.input.recordings},
+    )
+    write_text(snakemake.output.table, table.to_csv(index=False))
