@@ -24,16 +24,8 @@ class PatchEmbedding(nn.Module):
 
     def cut(self, spectrograms: Tensor) -> Tensor:
         """[B, 1, mels, frames] -> patches [B, F*T, values], frequency-major; remainders are dropped."""
-        height, width = self.proj.kernel_size
-        rows, columns = spectrograms.shape[2] // height, spectrograms.shape[3] // width
-        cropped = spectrograms[:, 0, : rows * height, : columns * width]
-        return (
-            cropped.unflatten(2, (columns, width))
-            .unflatten(1, (rows, height))
-            .transpose(2, 3)
-            .flatten(3)
-            .flatten(1, 2)
-        )
+        size = self.proj.kernel_size
+        return F.unfold(spectrograms, size, stride=size).transpose(1, 2)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Patches [B, N, values] -> tokens [B, N, dim]."""

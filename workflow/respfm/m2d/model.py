@@ -18,7 +18,7 @@ from respfm.m2d.transformer import NORM_EPSILON, Block, initialise, run_blocks
 
 
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
-    """Rows of each batch item: x [B, N, dim], index [B, K] -> [B, K, dim]; the index is not expanded to dim."""
+    """Rows of each batch item: x [B, N, dim], index [B, K] -> [B, K, dim]; no index per value."""
     rows = index + torch.arange(len(x), device=x.device)[:, None] * x.shape[1]
     return x.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, index.shape)
 
