@@ -1,9 +1,12 @@
 """Unpacking without trust: nothing outside the target, no links, devices or bombs; names kept verbatim."""
 
 import contextlib
+import errno
+import io
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -15,11 +18,19 @@ from typing import BinaryIO
 from respfm.errors import RespfmError
 from respfm.retrieve.volumes import open_joined, open_split_zip
 
-KINDS = ("zip", "zip-split", "tar", "tar.gz", "tar.xz", "tar.bz2", "7z")
 LARGEST_RATIO = 100
 SMALLEST_BOUND = 64 << 20
 _BLOCK = 1 << 20
-_DAMAGE = (EOFError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_DAMAGE = (
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -31,24 +42,10 @@ class Member:
     open: Callable[[], BinaryIO] | None
 
 
-def archive_kind(filename: str) -> str:
-    """The kind of an archive by its suffix.
-
-    Raises:
-        RespfmError: the suffix is none of `KINDS`.
-    """
-    lowered = filename.lower()
-    for kind in (*KINDS, "tgz"):
-        if lowered.endswith("." + kind):
-            return "tar.gz" if kind == "tgz" else kind
-    raise RespfmError(
-        f"{filename}: the suffix names no known kind of archive; give `unpack` as one of {', '.join(KINDS)}."
-    )
-
-
-def unpack(paths: Sequence[Path], kind: str, directory: Path, name: str) -> int:
+def unpack(paths: Sequence[Path], kind: str, directory: Path) -> int:
     """Unpack the archive that `paths` hold in pieces into `directory`; return the number of files.
 
+    `kind` is zip, zip-split (volumes .z01, .z02, ..., .zip), 7z, tar, tar.gz, tar.xz or tar.bz2.
     Directories may exist already, files may not. AppleDouble files (`__MACOSX/`) are left out. The archive
     may not grow to more than `LARGEST_RATIO` times its size (small ones: `SMALLEST_BOUND` bytes), nor to more
     than the free space. What was written before an error is left to the caller to remove.
@@ -56,6 +53,7 @@ def unpack(paths: Sequence[Path], kind: str, directory: Path, name: str) -> int:
     Raises:
         RespfmError: the archive is damaged, hostile, too large, or would overwrite a file.
     """
+    name = str(paths[0])
     directory.mkdir(parents=True, exist_ok=True)
     packed = sum(path.stat().st_size for path in paths)
     bound = min(max(SMALLEST_BOUND, LARGEST_RATIO * packed), shutil.disk_usage(directory).free)
@@ -65,9 +63,7 @@ def unpack(paths: Sequence[Path], kind: str, directory: Path, name: str) -> int:
         with _open_members(paths, kind) as members:
             return _write_members(members, directory, bound, name)
     except _DAMAGE as error:
-        raise RespfmError(
-            f"{name} is not a whole {kind} archive ({error}): delete it and fetch it again."
-        ) from error
+        raise _damaged(name, kind, error) from error
     except FileExistsError as error:
         raise RespfmError(f"{name} would write {error.filename} twice.") from error
     except OSError as error:
@@ -100,9 +96,7 @@ def _copy(source: BinaryIO, sink: BinaryIO, member: Member, name: str) -> None:
             break
         sink.write(block)
     if written != member.size:
-        raise RespfmError(
-            f"{name}: {member.name} does not have the {member.size} bytes that the archive states."
-        )
+        raise RespfmError(f"{name}: {member.name} does not have the {member.size} bytes that the archive states.")
 
 
 def _check_bound(total: int, bound: int, name: str) -> None:
@@ -138,7 +132,8 @@ def _open_members(paths: Sequence[Path], kind: str) -> Iterator[Iterator[Member]
         ):
             yield _zip_members(archive)
     else:
-        with open_joined(paths) as stream, tarfile.open(fileobj=stream, mode="r:*") as archive:
+        mode = "r:" + kind.removeprefix("tar").removeprefix(".")
+        with open_joined(paths) as stream, tarfile.open(fileobj=stream, mode=mode) as archive:
             yield _tar_members(archive)
 
 
@@ -146,9 +141,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
         mode = info.external_attr >> 16
         if info.flag_bits & 1:
-            raise RespfmError(
-                f"{info.filename!r} is encrypted: unpack the archive by hand and name the folder in `local:`."
-            )
+            raise _encrypted(info.filename)
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _special(info.filename)
         opener = None if info.is_dir() else lambda info=info: archive.open(info)
@@ -161,6 +154,18 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
             raise _special(info.name)
         opener = None if info.isdir() else lambda info=info: archive.extractfile(info)
         yield Member(info.name, info.size, opener)
+    if isinstance(archive.fileobj, io.BufferedReader):
+        archive.fileobj.seek(archive.offset)
+        if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("the mark of its end is missing")
+
+
+def _damaged(name: str, kind: str, error: Exception) -> RespfmError:
+    return RespfmError(f"{name} is not a whole {kind} archive ({error}): delete it and fetch it again.")
+
+
+def _encrypted(name: str) -> RespfmError:
+    return RespfmError(f"{name} is encrypted: unpack it by hand and name the folder in `local:`.")
 
 
 def _special(member: str) -> RespfmError:
@@ -176,25 +181,22 @@ def _unpack_7z(paths: Sequence[Path], directory: Path, bound: int, name: str) ->
     try:
         with open_joined(paths) as stream, py7zr.SevenZipFile(stream) as archive:
             if archive.needs_password():
-                raise RespfmError(f"{name} is encrypted: unpack it by hand and name the folder in `local:`.")
-            wanted, total = {}, 0
+                raise _encrypted(name)
+            targets, total = {}, 0
             for info in archive.files:
-                target = _target(directory, info.filename, name)
                 if not (info.is_directory or info.is_file):
                     raise _special(info.filename)
-                if target is None:
+                target = _target(directory, info.filename, name)
+                if target is None or info.is_directory:
                     continue
-                if not info.is_directory:
-                    if target in wanted.values() or target.exists():
-                        raise FileExistsError(17, "exists", str(target))
-                    wanted[info.filename] = target
-                    total += info.uncompressed
-            _check_bound(total, bound, name)
-            archive.extract(directory, targets=list(wanted))
+                if info.filename in targets or target.exists():
+                    raise FileExistsError(errno.EEXIST, "exists", str(target))
+                targets[info.filename] = target
+                total += info.uncompressed
+                _check_bound(total, bound, name)
+            archive.extract(directory, targets=list(targets))
     except ArchiveError as error:
-        raise RespfmError(
-            f"{name} is not a whole 7z archive ({error}): delete it and fetch it again."
-        ) from error
-    for target in wanted.values():
+        raise _damaged(name, "7z", error) from error
+    for target in targets.values():
         target.chmod(0o644)
-    return len(wanted)
+    return len(targets)

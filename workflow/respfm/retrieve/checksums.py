@@ -21,11 +21,14 @@ class Expected:
     source: str = ""
 
     @property
+    def digest(self) -> str | None:
+        """The strongest digest that is known."""
+        return self.sha256 or self.git_blob or self.md5
+
+    @property
     def against(self) -> str:
         """What a file that passes has been verified against."""
-        return self.source or next(
-            (text for key, text in _PUBLISHED.items() if getattr(self, key)), "first use"
-        )
+        return self.source or next((text for key, text in _PUBLISHED.items() if getattr(self, key)), "first use")
 
 
 UNKNOWN = Expected()

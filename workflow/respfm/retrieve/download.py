@@ -10,6 +10,7 @@ from pathlib import Path
 
 import requests
 from tqdm import tqdm
+from urllib3.exceptions import HTTPError
 
 from respfm.errors import RespfmError
 from respfm.files import write_json
@@ -84,6 +85,8 @@ def download(
             return url, _download_one(url, target, expected, progress, patience)
         except _Lost as lost:
             reasons.append(f"{url} ({lost})")
+        except OSError as error:
+            raise RespfmError(f"{target.name} cannot be written to {target.parent}: {error}.") from error
     raise RespfmError(
         f"{target.name} cannot be had from {' nor from '.join(reasons)}. Get it by hand and put it at "
         f"{target}, or name a mirror that has it."
@@ -92,14 +95,14 @@ def download(
 
 def _download_one(url: str, target: Path, expected: Expected, progress: bool, patience: Patience) -> str:
     part = _Part(target, url, expected)
-    failures, mismatches = 0, 0
+    furthest, failures, mismatches = part.size, 0, 0
     with requests.Session() as session:
         while True:
-            before = part.size
             try:
                 _receive(session, part, expected, progress, patience)
             except _Retry as retry:
-                failures = 1 if part.size > before else failures + 1
+                failures = 1 if part.size > furthest else failures + 1
+                furthest = max(furthest, part.size)
                 if failures >= patience.attempts:
                     raise _Lost(f"{retry}, {patience.attempts} times") from retry
                 _wait(failures, retry.wait, patience)
@@ -129,8 +132,7 @@ class _Part:
         self.resumed = False
         notes = json.loads(self._notes.read_text()) if self._notes.is_file() else {}
         self.validator = notes.get("validator") if notes.get("url") == url else None
-        checkable = expected.sha256 or expected.md5 or expected.git_blob
-        if not (self.validator or checkable):
+        if not (self.validator or expected.digest):
             self.discard()
 
     @property
@@ -153,9 +155,7 @@ class _Part:
         self._notes.unlink(missing_ok=True)
 
 
-def _receive(
-    session: requests.Session, part: _Part, expected: Expected, progress: bool, patience: Patience
-) -> None:
+def _receive(session: requests.Session, part: _Part, expected: Expected, progress: bool, patience: Patience) -> None:
     """One request: append to the part file, or begin it anew, until the server has sent everything."""
     offset = part.size
     if offset and offset == expected.bytes:
@@ -181,10 +181,12 @@ def _receive(
                     disable=None if progress else True,
                 ) as bar,
             ):
-                for block in response.iter_content(_BLOCK):
+                for block in response.raw.stream(_BLOCK, decode_content=False):
                     sink.write(block)
                     bar.update(len(block))
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+    except requests.exceptions.SSLError as error:
+        raise _Lost(_reason(error)) from error
+    except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
         raise _Retry(_reason(error)) from error
     except requests.RequestException as error:
         raise _Lost(_reason(error)) from error
@@ -204,12 +206,14 @@ def _check_response(
         raise _Retry("the server has fewer bytes than were received before")
     if status not in (200, 206):
         raise _Lost(f"the server answers {status} {response.reason}")
-    length = response.headers.get("Content-Length")
-    total = int(length) if length and length.isdigit() else None
+    if not expected.digest and response.headers.get("Content-Type", "").startswith("text/html"):
+        raise _Lost("the server sends a web page instead of the file")
+    length = response.headers.get("Content-Length", "")
+    total = int(length) if length.isdigit() else expected.bytes
     start = 0
     if status == 206:
         span, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        start, total = offset, int(whole) if whole.isdigit() else None
+        start, total = offset, int(whole) if whole.isdigit() else expected.bytes
         if span.partition("-")[0] != str(offset):
             part.discard()
             raise _Retry("the server sends another range than was asked for")

@@ -51,9 +51,7 @@ class Mirror:
         self.path = str(self._spec["path"])
         self.remote = urlsplit(self.path).scheme in ("http", "https")
         if not self.remote and not Path(self.path).is_dir():
-            raise RespfmError(
-                f"the mirror {self.path} is not a directory: correct `mirror` in the configuration."
-            )
+            raise RespfmError(f"the mirror {self.path} is not a directory: correct `mirror` in the configuration.")
 
     def place(self, url: str) -> str:
         """Where the mirror keeps `url`, relative to its path."""
@@ -108,9 +106,7 @@ class Mirror:
             raise RespfmError(f"{name} of the mirror {self.path} cannot be read: {error}.") from error
         reader = csv.DictReader(io.StringIO(text, newline=""))
         if not columns <= set(reader.fieldnames or ()):
-            raise RespfmError(
-                f"{name} of the mirror {self.path} must have the columns {', '.join(sorted(columns))}."
-            )
+            raise RespfmError(f"{name} of the mirror {self.path} must have the columns {', '.join(sorted(columns))}.")
         return list(reader)
 
 

@@ -83,11 +83,11 @@ def open_split_zip(paths: Sequence[Path]) -> io.BufferedReader:
         RespfmError: the directory cannot be read, or names a volume that is not among `paths`.
     """
     name = Path(paths[-1]).name
-    with JoinedFile(paths) as volumes:
-        starts = volumes.starts
-        count, position, size = _find_directory(volumes, name)
+    with open_joined(paths) as volumes:
+        starts = volumes.raw.starts
+        count, position, size = _find_directory(volumes, starts, name)
         volumes.seek(position)
-        directory = io.BufferedReader(volumes).read(size)
+        directory = volumes.read(size)
     entries = _absolute_directory(directory, count, starts, name)
     end = starts[-1]
     tail = _END64.pack(
@@ -97,12 +97,10 @@ def open_split_zip(paths: Sequence[Path]) -> io.BufferedReader:
     return io.BufferedReader(JoinedFile([*paths, entries + tail]), buffer_size=1 << 20)
 
 
-def _find_directory(volumes: JoinedFile, name: str) -> tuple[int, int, int]:
+def _find_directory(volumes: BinaryIO, starts: Sequence[int], name: str) -> tuple[int, int, int]:
     """Number of members, position in the joined volumes and size of the central directory."""
-    total = volumes.starts[-1]
-    tail_start = max(0, total - _END.size - _MAX16)
-    volumes.seek(tail_start)
-    tail = io.BufferedReader(volumes).read()
+    volumes.seek(max(0, starts[-1] - _END.size - _MAX16))
+    tail = volumes.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _END.size:
         raise RespfmError(f"{name} does not end like a zip file: it is truncated or not the last volume.")
@@ -110,14 +108,12 @@ def _find_directory(volumes: JoinedFile, name: str) -> tuple[int, int, int]:
     locator = at - _LOCATOR64.size
     if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
         _, disk64, offset64, _ = _LOCATOR64.unpack_from(tail, locator)
-        volumes.seek(_joined_position(disk64, offset64, volumes.starts, name))
-        record = io.BufferedReader(volumes).read(_END64.size)
+        volumes.seek(_joined_position(disk64, offset64, starts, name))
+        record = volumes.read(_END64.size)
         if len(record) < _END64.size or record[:4] != b"PK\x06\x06":
-            raise RespfmError(
-                f"{name}: the zip64 directory is not where the file says; fetch the volumes again."
-            )
+            raise RespfmError(f"{name}: the zip64 directory is not where the file says; fetch the volumes again.")
         *_, disk, _, count, size, offset = _END64.unpack(record)
-    return count, _joined_position(disk, offset, volumes.starts, name), size
+    return count, _joined_position(disk, offset, starts, name), size
 
 
 def _joined_position(volume: int, offset: int, starts: Sequence[int], name: str) -> int:
