@@ -1,0 +1,154 @@
+"""A run that was interrupted anywhere ends with the same bytes as the unbroken one."""
+
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from pretrain_corpus import RUN, write_corpus
+from respfm.pretrain.state import StateDirectory
+
+OUTPUTS = ("encoder.safetensors", "checkpoint.pth", "history.csv", "curves.pdf", "curves.png")
+STEPS = 9 * RUN["epochs"]
+
+
+def run_rank(spec_path: str) -> None:
+    """Body of a child process: what `python -m respfm.pretrain --spec` does."""
+    from respfm.pretrain.__main__ import main
+
+    sys.argv = ["respfm.pretrain", "--spec", spec_path]
+    sys.stdout = open(Path(spec_path).with_name("log"), "w")  # noqa: SIM115
+    sys.exit(main())
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Starts processes that have already imported the trainer, which is most of what a start costs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["respfm.pretrain.trainer", "pandas", "torch._dynamo", "matplotlib.backends.backend_pdf"]
+    )
+    return context
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("resume"))
+
+
+def start(server, spec: dict, outdir: Path, workers: int = 0, **changes) -> multiprocessing.Process:
+    outdir.mkdir(parents=True, exist_ok=True)
+    machine = {**spec["machine"], "save_every_steps": 5, "save_every_minutes": 1e9, **changes.pop("machine", {})}
+    path = outdir / "spec.json"
+    path.write_text(json.dumps({**spec, "outdir": str(outdir), "workers": workers, "machine": machine, **changes}))
+    process = server.Process(target=run_rank, args=(str(path),))
+    process.start()
+    return process
+
+
+def finish(process: multiprocessing.Process) -> int:
+    process.join(60)
+    return process.exitcode
+
+
+def newest_step(outdir: Path) -> int:
+    return max((int(path.name[4:13]) for path in outdir.glob("state/*/step*.pt")), default=0)
+
+
+def contents(outdir: Path) -> dict[str, bytes]:
+    return {name: (outdir / name).read_bytes() for name in OUTPUTS}
+
+
+@pytest.fixture(scope="module")
+def unbroken(server, spec, tmp_path_factory):
+    outdir = tmp_path_factory.mktemp("unbroken") / "run"
+    assert finish(start(server, spec, outdir)) == 0
+    return contents(outdir)
+
+
+@pytest.mark.slow
+def test_ten_interruptions_at_random_moments_leave_no_trace(server, spec, unbroken, tmp_path):
+    outdir, rng = tmp_path / "run", random.Random(0)
+    for number, target in enumerate(sorted(rng.sample(range(STEPS - 8), 10))):
+        sent = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
+        before = newest_step(outdir)
+        process = start(server, spec, outdir, workers=(0, 1, 3)[number % 3])
+        while newest_step(outdir) <= (before if sent != signal.SIGKILL else target - 5) and process.is_alive():
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.05))
+        before = newest_step(outdir)
+        os.kill(process.pid, sent)
+        status = finish(process)
+        assert status == (-signal.SIGKILL if sent == signal.SIGKILL else 75)
+        assert newest_step(outdir) >= before
+        assert not any((outdir / name).exists() for name in OUTPUTS if name != "history.csv")
+    assert newest_step(outdir) > STEPS // 2
+    assert finish(start(server, spec, outdir, workers=1)) == 0
+    assert contents(outdir) == unbroken
+    assert not list(outdir.glob("state/*"))
+
+
+def test_another_recipe_or_start_never_continues_a_state(server, spec, tmp_path):
+    outdir = tmp_path / "run"
+    process = start(server, spec, outdir)
+    while not newest_step(outdir):
+        time.sleep(0.01)
+    process.kill()
+    finish(process)
+    (kept,) = outdir.glob("state/*")
+    for changed in ({"seed": 6}, {"model": {**RUN["model"], "depth": 3}}):
+        other = start(server, spec, outdir, run={**RUN, **changed, "epochs": 1}, machine={"save_every_steps": 1000})
+        assert finish(other) == 0
+        assert len((outdir / "history.csv").read_text().splitlines()) > 2
+        assert list(outdir.glob("state/*")) == [kept]
+
+
+def test_a_damaged_state_is_passed_over(server, spec, unbroken, tmp_path):
+    outdir = tmp_path / "run"
+    process = start(server, spec, outdir)
+    while newest_step(outdir) < 20:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGTERM)
+    assert finish(process) == 75
+    older, newer = sorted(outdir.glob("state/*/step*.pt"))
+    newer.write_bytes(newer.read_bytes()[:-100])
+    assert finish(start(server, spec, outdir)) == 0
+    said = (outdir / "log").read_text()
+    assert f"{newer} is damaged" in said
+    assert f"continuing after step {int(older.name[4:13])}" in said
+    assert contents(outdir) == unbroken
+
+
+def test_a_full_disk_leaves_the_previous_state(tmp_path):
+    states = StateDirectory(tmp_path / "state")
+    good = {"step": 1, "weights": torch.arange(1000)}
+    states.save(1, good)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises((OSError, RuntimeError)):
+            states.save(2, {"step": 2, "weights": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert len(list(states.directory.iterdir())) == 1
+    state, complaints = states.load(torch.device("cpu"))
+    assert (state["step"], complaints) == (1, [])
+    assert torch.equal(state["weights"], good["weights"])
+
+
+def test_only_the_newest_two_states_are_kept(tmp_path):
+    states = StateDirectory(tmp_path)
+    for step in (5, 10, 100):
+        states.save(step, {"step": step})
+    assert [path.name[:13] for path in sorted(tmp_path.iterdir())] == ["step000000010", "step000000100"]
+    states.clear()
+    assert states.load(torch.device("cpu")) == (None, [])
