@@ -38,8 +38,7 @@ def duplicates(
     roots: Mapping[str, Path],
     workers: int = 1,
 ) -> pd.DataFrame:
-    """One row per test recording with a copy in validation or train, or validation recording with one in
-    train.
+    """One row per copy of a test recording in validation or train, and of a validation recording in train.
 
     `tasks` is keyed by (protocol, task), `roots` are the raw folders of the data sets. Copies are found by
     decoded content (`match` exact) and by fingerprint (near, over `seconds`; see `find_copies`) among all

@@ -24,10 +24,10 @@ def _load_array(path: Path) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise RespfmError(f"{path} does not exist; retrieve opera again") from error
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy raises whatever a damaged header leads to
         raise RespfmError(f"{path} is not a NumPy array file ({error}); retrieve opera again") from error
-    if array.ndim != 1:
-        raise RespfmError(f"{path} has {array.ndim} dimensions instead of one; retrieve opera again")
+    if not isinstance(array, np.ndarray) or array.ndim != 1:
+        raise RespfmError(f"{path} is not a one-dimensional array; retrieve opera again")
     return array
 
 

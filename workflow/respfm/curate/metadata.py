@@ -22,7 +22,16 @@ def walk_files(root: Path) -> Iterator[str]:
         folders[:] = sorted(n for n in folders if not n.startswith(".") and n != "__MACOSX")
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
-        yield from (prefix + name for name in sorted(names) if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield _as_utf8(prefix + name)
+
+
+def _as_utf8(path: str) -> str:
+    try:
+        return path.encode().decode()
+    except UnicodeEncodeError as error:
+        raise RespfmError(f"the file name {ascii(path)} is not UTF-8; rename the file") from error
 
 
 def audio_files(root: Path, suffixes: Iterable[str] = AUDIO_SUFFIXES) -> list[str]:

@@ -1,13 +1,11 @@
 """RespiratoryDatabase@TR (Altan et al. 2017, Mendeley p9z4h98s6j v1): `H###_<L|R><1-6>.wav`."""
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pandas as pd
-from openpyxl.utils.exceptions import InvalidFileException
 
 from respfm.curate import metadata
 from respfm.errors import RespfmError
@@ -46,18 +44,22 @@ def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
 
 
 def _read_workbook(path: Path) -> pd.DataFrame:
-    try:
-        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (OSError, zipfile.BadZipFile, InvalidFileException, KeyError, ValueError) as error:
-        raise RespfmError(f"{path} is not a readable Excel workbook ({error}); retrieve it again") from error
-    for sheet in workbook.worksheets:
-        rows = [
-            ["" if cell is None else str(cell).strip() for cell in row] for row in sheet.iter_rows(values_only=True)
-        ]
+    for rows in _read_sheets(path):
         if rows and rows[0][:2] == HEADER:
             rows = [row for row in rows[1:] if any(row)]
-            table = pd.DataFrame(
-                {"Diagnosis": [r[1] for r in rows], "row": range(len(rows))}, index=[r[0] for r in rows]
-            )
+            diagnoses, patients = [row[1] for row in rows], [row[0] for row in rows]
+            table = pd.DataFrame({"Diagnosis": diagnoses, "row": range(len(rows))}, index=patients)
             return metadata.check_unique(table, path, HEADER[0])
-    raise RespfmError(f"{path} has no sheet that starts with the columns {' and '.join(HEADER)}; retrieve it again")
+    raise RespfmError(f"{path} has no sheet with the columns {' and '.join(HEADER)}; retrieve it again")
+
+
+def _read_sheets(path: Path) -> list[list[list[str]]]:
+    """Cells of every sheet as stripped text."""
+    try:
+        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        return [
+            [["" if cell is None else str(cell).strip() for cell in row] for row in sheet.iter_rows(values_only=True)]
+            for sheet in workbook.worksheets
+        ]
+    except Exception as error:  # openpyxl raises whatever a damaged workbook leads to
+        raise RespfmError(f"{path} is not a readable Excel workbook ({error}); retrieve it again") from error

@@ -110,8 +110,8 @@ def _from_arrays(
     if split := split or opera.get("split"):
         names["split"] = split
     table = load_arrays(opera_root, names)
-    numbered = table["value"].str.fullmatch(r"\d+").all()
-    table["label"] = table["value"].astype(int) if numbered else _labels(task, table["value"])
+    numbers = {str(number): number for number in range(len(task["classes"]))}
+    table["label"] = table["value"].map(numbers).fillna(_labels(task, table["value"]))
     table = table.dropna(subset="label").reset_index(drop=True)
     table["label"] = table["label"].astype("int64")
     table["recording"] = match_recordings(table["file"], recordings["id"], task["dataset"])
