@@ -44,14 +44,10 @@ class M2DAudioEncoder:
         self.layers = [f"block{i}" for i in range(1, network.config.depth + 1)]
         self.default_layer = default_layer or self.layers[-1]
         if self.default_layer not in self.layers:
-            raise RespfmError(
-                f"layer {self.default_layer!r} is not known; this network has {', '.join(self.layers)}"
-            )
+            raise RespfmError(f"layer {self.default_layer!r} is not known; this network has {', '.join(self.layers)}")
         self.unit_frames = unit_frames or network.config.input_size[1]
         scale = self.sample_rate // 16000
-        self.logmel = LogMel(
-            self.sample_rate, 400 * scale, 160 * scale, network.config.input_size[0], 50, 8000 * scale
-        )
+        self.logmel = LogMel(self.sample_rate, 400 * scale, 160 * scale, network.config.input_size[0], 50, 8000 * scale)
 
     def to(self, device: str | torch.device) -> "M2DAudioEncoder":
         """Move network and front end to `device`."""
@@ -68,18 +64,17 @@ class M2DAudioEncoder:
         once.
         """
         if lengths is None:
-            spectrograms = list(self._normalised(waveforms))
+            spectrograms = list(self.spectrograms(waveforms))
         else:
             clips = zip(waveforms, lengths.tolist(), strict=True)
-            spectrograms = [self._normalised(clip[None, :length])[0] for clip, length in clips]
+            spectrograms = [self.spectrograms(clip[None, :length])[0] for clip, length in clips]
         groups: dict[int, list[tuple[int, Tensor]]] = {}
         for row, spectrogram in enumerate(spectrograms):
-            for chunk in self._chunks(spectrogram):
+            for chunk in self.chunks(spectrogram):
                 groups.setdefault(chunk.shape[-1], []).append((row, chunk))
         grid_rows, width = self.network.config.grid[0], self.network.config.patch_size[1]
         sums = {
-            layer: waveforms.new_zeros(len(spectrograms), grid_rows, self.network.config.dim)
-            for layer in self.layers
+            layer: waveforms.new_zeros(len(spectrograms), grid_rows, self.network.config.dim) for layer in self.layers
         }
         frames = waveforms.new_zeros(len(spectrograms))
         for columns, members in groups.items():
@@ -92,13 +87,14 @@ class M2DAudioEncoder:
         means = {layer: total / frames[:, None, None] for layer, total in sums.items()}
         return {layer: x.flatten(1) if self.pooling == "concat" else x.mean(1) for layer, x in means.items()}
 
-    def _normalised(self, waveforms: Tensor) -> Tensor:
+    def spectrograms(self, waveforms: Tensor) -> Tensor:
+        """Normalised log-mels [B, mels, frames] of `waveforms` [B, samples]."""
         shortest = self.logmel.n_fft // 2 + 1
         waveforms = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[-1])))
         mean, std = self.network.norm_stats
         return (self.logmel(waveforms) - mean) / std
 
-    def _chunks(self, spectrogram: Tensor) -> list[Tensor]:
+    def chunks(self, spectrogram: Tensor) -> list[Tensor]:
         """[mels, frames] -> chunks of `unit_frames`; the last is padded to whole patches."""
         *whole, last = spectrogram.split(self.unit_frames, dim=-1)
         padding = -last.shape[-1] % self.network.config.patch_size[1]
@@ -122,13 +118,9 @@ def load(
     """
     if checkpoint is not None:
         network = load_checkpoint(checkpoint, encoder_only=True, input_size=input_size, trust=trust)
-        for name, value in (
-            M2DConfig.from_dict({**network.config.to_dict(), **architecture}).to_dict().items()
-        ):
+        for name, value in M2DConfig.from_dict({**network.config.to_dict(), **architecture}).to_dict().items():
             if name in architecture and value != getattr(network.config, name):
-                raise RespfmError(
-                    f"{checkpoint}: {name} is {getattr(network.config, name)}, expected {value}"
-                )
+                raise RespfmError(f"{checkpoint}: {name} is {getattr(network.config, name)}, expected {value}")
     elif random_seed is not None:
         if input_size is not None:
             architecture["input_size"] = input_size

@@ -86,10 +86,13 @@ def _plain_name(key: str) -> str:
 
 
 def _own_config(path: Path, content: dict[str, Any]) -> M2DConfig | None:
+    values = content.get(METADATA_KEY)
     if path.suffix == ".safetensors":
-        text = read_metadata(path).get(METADATA_KEY)
-        return M2DConfig.from_dict(json.loads(text)) if text else None
-    return M2DConfig.from_dict(content[METADATA_KEY]) if METADATA_KEY in content else None
+        values = json.loads(read_metadata(path).get(METADATA_KEY, "null"))
+    try:
+        return values and M2DConfig.from_dict(values)
+    except RespfmError as error:
+        raise RespfmError(f"{path}: {error}") from error
 
 
 def _infer_config(path: Path, state: dict[str, Tensor], input_size: Sequence[int] | None) -> M2DConfig:
