@@ -51,16 +51,14 @@ class Learner:
         self.optimiser = devices.adamw(self.model.param_groups(recipe.weight_decay), recipe.betas, device)
         self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
-        self.network = self._wrap(machine.compile)
-
-    def _wrap(self, compile_mode: str | None) -> nn.Module:
-        network: nn.Module = self.model
-        if torch.distributed.is_initialized():
-            devices_of_rank = [self.device.index] if self.device.type == "cuda" else None
-            network = DistributedDataParallel(
-                network, devices_of_rank, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
-        return torch.compile(network, mode=compile_mode) if compile_mode else network
+        self.network: nn.Module = self.model
+        self.several_ranks = torch.distributed.is_initialized()
+        if self.several_ranks:
+            ids = [device.index] if device.type == "cuda" else None
+            self.parallel = DistributedDataParallel(self.model, ids, gradient_as_bucket_view=True)
+            self.network = self.parallel
+        if machine.compile:
+            self.network = torch.compile(self.network, mode=machine.compile)
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Normalised clean and mixed log-mels."""
@@ -77,8 +75,8 @@ class Learner:
         metrics = torch.zeros(len(METRICS), device=self.device)
         parts = batch.split(self.parts)
         for number, part in enumerate(parts, start=1):
-            if isinstance(self.network, DistributedDataParallel):
-                self.network.require_backward_grad_sync = number == len(parts)
+            if self.several_ranks:
+                self.parallel.require_backward_grad_sync = number == len(parts)
             clean, mixed = self._inputs(part)
             with devices.autocast(self.device, self.precision):
                 losses = self.network(clean, mixed, part.mask_noise, self.teacher)

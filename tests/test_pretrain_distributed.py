@@ -1,0 +1,63 @@
+"""Several ranks under torchrun give what one process gives."""
+
+import csv
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from pretrain_corpus import RUN, write_corpus
+from respfm.errors import RespfmError
+from respfm.pretrain.curves import COLUMNS
+from respfm.pretrain.launch import launch
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("distributed"))
+
+
+def history(outdir) -> np.ndarray:
+    """All columns but target_std, which is taken over the part of the batch that a rank sees."""
+    with open(outdir / "history.csv", newline="") as stream:
+        rows = np.array([list(map(float, row)) for row in list(csv.reader(stream))[1:]])
+    return np.delete(rows, COLUMNS.index("target_std"), axis=1)
+
+
+@pytest.mark.slow
+def test_two_ranks_follow_the_loss_curve_of_one_which_takes_over_when_they_are_stopped(spec, tmp_path):
+    short = {**spec, "run": {**RUN, "epochs": 4}, "workers": 1}
+    launch({**short, "outdir": str(tmp_path / "one")})
+
+    machine = {**spec["machine"], "save_every_steps": 20}
+    two = {**short, "outdir": str(tmp_path / "two"), "machine": machine}
+
+    def stop_after_a_state() -> None:
+        while not list(tmp_path.glob("two/state/*/step*.pt")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_after_a_state).start()
+    with pytest.raises(SystemExit) as stopped:
+        launch(two, processes=2)
+    assert stopped.value.code == 75
+    assert not (tmp_path / "two" / "encoder.safetensors").exists()
+    launch(two)
+    assert history(tmp_path / "two") == pytest.approx(history(tmp_path / "one"), rel=2e-4)
+    assert (tmp_path / "two" / "encoder.safetensors").exists()
+
+
+def test_accumulated_parts_follow_the_loss_curve_of_the_whole_batch(spec, tmp_path):
+    short = {**spec, "run": {**RUN, "epochs": 3}}
+    launch({**short, "outdir": str(tmp_path / "whole")})
+    launch({**short, "outdir": str(tmp_path / "parts"), "machine": {**spec["machine"], "accumulation": 4}})
+    launch({**short, "outdir": str(tmp_path / "lean"), "machine": {**spec["machine"], "recompute": True}})
+    assert history(tmp_path / "parts") == pytest.approx(history(tmp_path / "whole"), rel=1e-4)
+    assert history(tmp_path / "lean") == pytest.approx(history(tmp_path / "whole"), rel=1e-5)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(spec, tmp_path):
+    with pytest.raises(RespfmError, match="cannot be cut into 1 ranks x 3"):
+        launch({**spec, "outdir": str(tmp_path), "machine": {**spec["machine"], "accumulation": 3}})
