@@ -78,10 +78,10 @@ def download(
     Raises:
         RespfmError: no address gave the file, or what came is not what was expected.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     reasons = []
     for url in urls:
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             return url, _download_one(url, target, expected, progress, patience)
         except _Lost as lost:
             reasons.append(f"{url} ({lost})")

@@ -153,8 +153,8 @@ class Finder:
             expected = copy.expected or self.first_use.expected(piece)
             try:
                 _, sha256 = download([str(copy.location)], path, expected, self._progress, self._patience)
-            except RespfmError as error:
-                logger.warning("%s Trying elsewhere.", error)
+            except RespfmError:
+                logger.warning("the mirror %s does not give %s: trying elsewhere", mirror.path, piece.name)
                 continue
             origin = f"mirror {mirror.path}"
             return Obtained(piece, path, piece.urls[0], sha256, expected.against, origin, fresh=True)

@@ -70,7 +70,7 @@ class Mirror:
         if self.remote:
             if self._manifest and listed is None:
                 return None
-            return Copy(f"{self.path.rstrip('/')}/{quote(place)}", self.path, listed)
+            return Copy(f"{self.path.rstrip('/')}/{quote(place, safe='/:')}", self.path, listed)
         path = Path(self.path, place)
         if path.is_file():
             return Copy(path, self.path, listed)
