@@ -46,9 +46,7 @@ def load_checkpoint(
     state = {"norm_stats": torch.tensor(AUDIOSET_STATISTICS), **state}
     missing = [key for key in expected if key not in state]
     if missing:
-        raise RespfmError(
-            f"{path}: not a whole M2D checkpoint, {len(missing)} tensors lack, first {missing[0]!r}"
-        )
+        raise RespfmError(f"{path}: not a whole M2D checkpoint, {len(missing)} tensors lack, first {missing[0]!r}")
     for key, value in expected.items():
         if state[key].shape != value.shape:
             raise RespfmError(
@@ -71,9 +69,7 @@ def read_checkpoint(
     state = content.get("model", content)
     state = {_plain_name(key): value for key, value in state.items() if isinstance(value, Tensor)}
     if not {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= state.keys():
-        raise RespfmError(
-            f"{path}: not an M2D checkpoint; its tensors are called {', '.join([*state][:3])} ..."
-        )
+        raise RespfmError(f"{path}: not an M2D checkpoint; its tensors are called {', '.join([*state][:3])} ...")
     if own := _own_config(path, content):
         return own, state
     return _infer_config(path, state, input_size), state
@@ -106,9 +102,7 @@ def _infer_config(path: Path, state: dict[str, Tensor], input_size: Sequence[int
     if name:
         mels, frames, height, width, rate = (int(group) if group else None for group in name.groups())
         if [height, width] != patch_size:
-            raise RespfmError(
-                f"{path}: the name says patches of {height}x{width}, the weights {_times(patch_size)}"
-            )
+            raise RespfmError(f"{path}: the name says patches of {height}x{width}, the weights {_times(patch_size)}")
         input_size = input_size or (mels, frames)
         sample_rate = 1000 * rate if rate else sample_rate
     rows = MEL_BANDS // patch_size[0]
@@ -215,14 +209,10 @@ def initialise_from(model: M2D, path: str | Path, trust: bool = False) -> str:
         if part == "encoder" and len(usable) < len(keys):
             odd = next(key for key in keys if key not in usable)
             found = list(state[odd].shape) if odd in state else "nothing"
-            raise RespfmError(
-                f"{path}: cannot start from it, {odd} is {found} there and {list(own[odd].shape)} here"
-            )
+            raise RespfmError(f"{path}: cannot start from it, {odd} is {found} there and {list(own[odd].shape)} here")
         if keys and len(usable) == len(keys):
             model.load_state_dict({key: state[key] for key in keys}, strict=False)
-            loaded.append(
-                f"{part} (a copy of the encoder)" if part == "target network" and not target else part
-            )
+            loaded.append(f"{part} (a copy of the encoder)" if part == "target network" and not target else part)
         elif keys:
             fresh.append(part)
     fresh += ["optimiser", "learning rate and EMA schedules"]

@@ -56,9 +56,7 @@ class M2DConfig:
         for name in ("input_size", "patch_size"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.objective not in PREDICTORS:
-            raise RespfmError(
-                f"objective {self.objective!r} is not known; it is one of {', '.join(PREDICTORS)}"
-            )
+            raise RespfmError(f"objective {self.objective!r} is not known; it is one of {', '.join(PREDICTORS)}")
         if min(*self.patch_size, *self.grid) < 1:
             raise RespfmError(
                 f"patch_size {list(self.patch_size)} does not fit into input_size {list(self.input_size)}"
@@ -76,9 +74,7 @@ class M2DConfig:
             if dim % 4 or dim % heads:
                 raise RespfmError(f"{name} {dim} must be a multiple of 4 and of its {heads} heads")
         if not 0 < self.visible < self.patches:
-            raise RespfmError(
-                f"mask_ratio {self.mask_ratio} leaves {self.visible} of {self.patches} patches visible"
-            )
+            raise RespfmError(f"mask_ratio {self.mask_ratio} leaves {self.visible} of {self.patches} patches visible")
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -8,9 +8,7 @@ from torch import Tensor
 POWER_FLOOR = 2.0**-23
 
 
-def mix_background(
-    clean: Tensor, noise: Tensor, mean_clean: float, mean_noise: float, ratio: float
-) -> Tensor:
+def mix_background(clean: Tensor, noise: Tensor, mean_clean: float, mean_noise: float, ratio: float) -> Tensor:
     """Add background noise to log-mels: linear in mel power, after aligning the mean levels of the two data
     sets.
 

@@ -125,9 +125,7 @@ class M2D(M2DEncoder):
 
     def _embed(self, patches: Tensor, order: Tensor) -> Tensor:
         tokens = self.patch_embed(patches) + self.pos_embed[0, 1:][order]
-        return torch.cat(
-            [(self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1), tokens], dim=1
-        )
+        return torch.cat([(self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1), tokens], dim=1)
 
     def _predict_masked(self, latent: Tensor, order: Tensor) -> Tensor:
         positions = self.decoder_pos_embed[0, 1:][order]
@@ -138,9 +136,7 @@ class M2D(M2DEncoder):
         tokens = run_blocks(self.decoder_blocks, tokens, 1 + self.config.visible, self.recompute_activations)
         return self.decoder_pred(self.decoder_norm(tokens))
 
-    def _offline_loss(
-        self, result: Prediction, teacher_input: Tensor, teacher: M2DEncoder | Tensor | None
-    ) -> Tensor:
+    def _offline_loss(self, result: Prediction, teacher_input: Tensor, teacher: M2DEncoder | Tensor | None) -> Tensor:
         if teacher is None:
             raise RespfmError("objective m2d_x needs a teacher: give an encoder checkpoint or its features")
         if isinstance(teacher, nn.Module):
