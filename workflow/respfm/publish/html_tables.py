@@ -1,6 +1,7 @@
 """The written table csv files as plain structures for the report's template."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,76 +17,73 @@ def read_table(path: Path) -> pd.DataFrame:
     return frame
 
 
-def table_view(stem: str, frame: pd.DataFrame, caption: str) -> dict:
-    """name, title, caption, notes, header, and groups of rows; every cell is a list of lines with a sort key."""
+def table_view(stem: str, frame: pd.DataFrame, caption: str) -> dict[str, Any]:
+    """name, title, caption, notes, header, and groups of rows whose cells are lines of (style, text)."""
     view = {"name": stem, "caption": caption}
     if frame["table"].iloc[0] == 1:
-        return view | _tasks(frame)
-    return view | _results(frame)
+        return view | {"results": False} | _tasks(frame)
+    return view | {"results": True} | _results(frame)
 
 
-def _tasks(frame: pd.DataFrame) -> dict:
+def _tasks(frame: pd.DataFrame) -> dict[str, Any]:
     rows = []
     for _, row in frame.iterrows():
-        cells = []
-        for column, text in zip(task_table.HEADERS, task_table.texts(row), strict=True):
-            number = column in task_table.NUMBERS
-            cells.append(
-                {"lines": [text], "key": row[column] if pd.notna(row[column]) else "", "number": number}
-            )
+        texts = zip(task_table.HEADERS, task_table.texts(row), strict=True)
+        cells = [
+            _cell(text, "" if pd.isna(row[name]) else row[name], name in task_table.NUMBERS) for name, text in texts
+        ]
         rows.append({"cells": cells, "ran": row["status"] == "ok"})
     return {
         "title": task_table.title(frame),
         "notes": [kind_of(frame["data_kind"].iloc[0]).sentence, task_table.NOTE],
-        "header": [
-            {"text": text, "number": name in task_table.NUMBERS} for name, text in task_table.HEADERS.items()
-        ],
+        "header": [_head(text, name in task_table.NUMBERS) for name, text in task_table.HEADERS.items()],
         "groups": [{"title": "", "rows": rows}],
     }
 
 
-def _results(frame: pd.DataFrame) -> dict:
+def _results(frame: pd.DataFrame) -> dict[str, Any]:
     tasks = list(dict.fromkeys(frame["task"]))
-    header = [{"text": "Model", "number": False}]
-    header += [{"text": render.column_title(task), "number": True} for task in tasks]
-    groups = [
-        {"title": section, "rows": [_row(cells) for cells in models]}
-        for section, models in render.blocks(frame)
-    ]
+    sizes = render.test_sets(frame)
+    heads = [_head(render.column_title(task), True, sizes.get(task, "")) for task in tasks]
+    groups = [{"title": section, "rows": [_row(cells) for cells in models]} for section, models in render.blocks(frame)]
     return {
         "title": render.title(frame),
         "notes": render.notes(frame),
-        "header": [*header, {"text": "Status", "number": False}],
+        "header": [_head("Model"), *heads, _head("Status")],
         "groups": groups,
     }
 
 
-def _row(cells: pd.DataFrame) -> dict:
-    first = cells.iloc[0]
-    ran = bool(cells["reproduced"].notna().any())
-    label = render.label(first)
-    values = [_cell(cell) for cell in cells.itertuples(index=False)]
-    status = render.status(cells)
+def _row(cells: pd.DataFrame) -> dict[str, Any]:
+    name, status = render.label(cells), render.status(cells)
+    lines = render.lines(cells, str)
+    values = []
+    for place, cell in enumerate(cells.itertuples(index=False)):
+        texts = []
+        for line, of_line in lines.items():
+            text, bracket, interval = of_line[place].partition(" [")
+            if text != "-" or line == "reproduced":
+                texts.append((_style(line, cell), text))
+            if bracket:
+                texts.append(("interval", f"[{interval}"))
+        key = cell.reproduced if pd.notna(cell.reproduced) else cell.published
+        values.append({"lines": texts, "key": "" if pd.isna(key) else f"{key:.6f}", "number": True})
     return {
-        "ran": ran,
-        "cells": [
-            {"lines": [label], "key": label, "number": False},
-            *values,
-            {"lines": [status], "key": status, "number": False},
-        ],
+        "ran": bool(cells["reproduced"].notna().any()),
+        "cells": [_cell(name, name), *values, _cell(status, status)],
     }
 
 
-def _cell(cell) -> dict:
-    """Reproduced, paper and difference as three lines; sorted by the reproduced value, else by the paper's."""
-    value = cell.reproduced if pd.notna(cell.reproduced) else cell.published
-    return {
-        "number": True,
-        "key": "" if pd.isna(value) else f"{value:.6f}",
-        "reproduced": render.reproduced(cell, str),
-        "best": bool(cell.best),
-        "missing": pd.isna(cell.reproduced),
-        "published": render.published(cell, str),
-        "published_best": bool(cell.published_bold),
-        "difference": render.difference(cell),
-    }
+def _style(line: str, cell: Any) -> str:
+    if line == "reproduced":
+        return "missing" if pd.isna(cell.reproduced) else f"reproduced{' best' if cell.best else ''}"
+    return f"{line}{' best' if line == 'paper' and cell.published_bold else ''}"
+
+
+def _cell(text: str, key: Any, number: bool = False) -> dict[str, Any]:
+    return {"lines": [("", text)], "key": key, "number": number}
+
+
+def _head(text: str, number: bool = False, detail: str = "") -> dict[str, Any]:
+    first, _, rest = text.partition(" ") if number else (text, "", "")
+    return {"text": first, "rest": rest, "detail": detail, "number": number}

@@ -53,9 +53,7 @@ def row_keys(paper_dir: Path) -> dict[tuple[int, int], str]:
     return {
         (number, row): key
         for number in (2, 3, 4)
-        for row, key in read_results(paper_dir, number)[["row", "key"]]
-        .drop_duplicates()
-        .itertuples(index=False)
+        for row, key in read_results(paper_dir, number)[["row", "key"]].drop_duplicates().itertuples(index=False)
     }
 
 

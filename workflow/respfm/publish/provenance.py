@@ -22,9 +22,7 @@ def git_commit(repository: Path) -> str:
 
 def _git(repository: Path, *arguments: str) -> str | None:
     try:
-        result = subprocess.run(
-            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=True
-        )
+        result = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return result.stdout.strip()
@@ -68,7 +66,7 @@ def _processor() -> str:
 def rule_costs(benchmarks: Path) -> pd.DataFrame:
     """rule, jobs, seconds (all jobs), longest (s), peak_mb (largest job), from Snakemake's benchmark files.
 
-    Files are `<rule>.tsv` or lie anywhere under `<rule>/`. A value that Snakemake could not measure ("-" or "NA") stays empty.
+    Files are `<rule>.tsv` or lie anywhere under `<rule>/`. What Snakemake could not measure ("-", "NA") stays empty.
     """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):

@@ -1,21 +1,26 @@
 """A result frame as Markdown and as LaTeX: per model a line each for reproduced, paper and difference."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
 from respfm.publish import paper
 from respfm.publish.kinds import data_kind
-from respfm.publish.results import RAN, distinct_cells
+from respfm.publish.results import METADATA_SECTION, NOT_RUN, RAN, distinct_cells
 
+MARKDOWN_SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 LATEX_SPECIAL = str.maketrans(
-    {
-        **{c: f"\\{c}" for c in "&%$#_{}"},
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "\\": r"\textbackslash{}",
-    }
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$"}
 )
+Bold = Callable[[str], str]
+
+
+def title(frame: pd.DataFrame) -> str:
+    """`Table 2 (strict protocol): ...`"""
+    number = int(frame["table"].iloc[0])
+    return f"Table {number} ({frame['protocol'].iloc[0]} protocol): {paper.TITLES[number]}"
 
 
 def column_title(task: str) -> str:
@@ -24,160 +29,179 @@ def column_title(task: str) -> str:
 
 
 def notes(frame: pd.DataFrame) -> list[str]:
-    """What a reader must know to read the table's numbers, as sentences."""
+    """What a reader must know to read the table's numbers, as sentences; the first says what the data are."""
     kind = data_kind(frame["data_kind"].iloc[0])
     strict = frame["protocol"].iloc[0] == "strict"
     number = int(frame["table"].iloc[0])
     lines = [kind.sentence]
     if strict:
         lines.append(
-            "Strict protocol: AUROC with its 95 % interval from a bootstrap over patients; the layer is chosen on "
-            "validation. The paper's numbers come from another protocol and stand beside for orientation."
+            "Strict protocol: AUROC with its 95 % interval from a bootstrap over patients; the layer is chosen "
+            "on validation. The paper's numbers come from the published protocol and stand beside it for "
+            "orientation."
         )
     else:
-        lines.append(
-            "Published protocol: mean ± standard deviation of AUROC over runs of the probe (ddof 0)."
-        )
-    if number == 2:
-        lines.append(
-            "* in a reproduced line: better than OPERA-CT of this run"
-            + ("." if frame["better"].any() else " (none is marked: it was not run, or nothing is better).")
-            + " * in a paper line: as printed."
-        )
+        lines.append("Published protocol: mean ± standard deviation of AUROC over runs of the probe (ddof 0).")
+    if number == 2 and not strict:
+        none = "" if frame["better"].any() else " (no mark: it was not run, or nothing is better)"
+        lines.append(f"* reproduced: better than OPERA-CT of this run{none}; paper: as printed.")
     if number != 3:
-        lines.append("Bold: best of the column (after the paper's own rows: at least as good as their best).")
-    if frame["tasks_averaged"].notna().any():
-        lines.append(
-            "An average over fewer than seven tasks says so, and its paper line averages the same tasks."
-        )
+        lines.append("Bold: best of the column among the paper's rows; other models are bold if they reach it.")
+    if (frame["tasks_averaged"] < len(paper.TASKS)).any():
+        lines.append("An average over fewer than seven tasks says so, and its paper line averages the same tasks.")
     if kind.comparable and not strict:
-        lines.append("! after a difference: larger than twice the pooled standard deviation, and than 0.01.")
+        lines.append("! difference larger than the tolerance: twice the pooled standard deviation, at least 0.01.")
+    if (frame["section"] == METADATA_SECTION).any():
+        lines.append(
+            "Metadata only: the best of several metadata-only classifiers, named below its AUROC. It was chosen "
+            "on the test set: a bound to beat, not an estimate."
+        )
     return lines
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """The table as GitHub Markdown, headed by what the data are."""
-    kind = data_kind(frame["data_kind"].iloc[0])
-    tasks = list(dict.fromkeys(frame["task"]))
-    header = ["Model", "AUROC", *map(column_title, tasks), "Status"]
-    lines = [f"# {title(frame)}", "", f"> **{kind.badge}.** {notes(frame)[0]}", "", _md_row(header)]
-    lines.append(_md_row(["---", "---", *["---:"] * len(tasks), "---"]))
-    for section, models in blocks(frame):
-        if section:
-            lines.append(_md_row([f"***{section}***", *[""] * (len(tasks) + 2)]))
-        for cells in models:
-            first = cells.iloc[0]
-            lines.append(
-                _md_row(
-                    [
-                        label(first),
-                        "reproduced",
-                        *(reproduced(c, _md_bold) for c in _each(cells)),
-                        status(cells),
-                    ]
-                )
-            )
-            if cells["published"].notna().any():
-                lines.append(_md_row(["", "paper", *(published(c, _md_bold) for c in _each(cells)), ""]))
-            if cells["difference"].notna().any():
-                lines.append(_md_row(["", "difference", *(difference(c) for c in _each(cells)), ""]))
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(frame)[1:]), ""])
-
-
-def latex(frame: pd.DataFrame) -> str:
-    """The table as a LaTeX `table*` for booktabs; needs \\usepackage{booktabs}."""
-    kind = data_kind(frame["data_kind"].iloc[0])
-    tasks = list(dict.fromkeys(frame["task"]))
-    width = len(tasks) + 2
-    head = " & ".join(_tex(column_title(task)) for task in tasks)
-    lines = [
-        r"\begin{table*}[t]",
-        r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{_tex(title(frame))}. \textbf{{{_tex(kind.badge)}.}} {' '.join(map(_tex, notes(frame)))}}}",
-        rf"\begin{{tabular}}{{ll{'r' * len(tasks)}}}",
-        r"\toprule",
-        rf"Model & AUROC & {head} \\",
-    ]
-    for section, models in blocks(frame):
-        lines.append(r"\midrule")
-        if section:
-            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{_tex(section)}}}}} \\")
-        for cells in models:
-            name = _tex(label(cells.iloc[0]))
-            if cells["reproduced"].notna().any():
-                values = " & ".join(reproduced(c, _tex_bold) for c in _each(cells))
-                lines.append(rf"{name} & reproduced & {values} \\")
-            else:
-                missing = _tex(status(cells))
-                lines.append(rf"{name} & \multicolumn{{{width - 1}}}{{l}}{{\textit{{{missing}}}}} \\")
-            if cells["published"].notna().any():
-                lines.append(rf" & paper & {' & '.join(published(c, _tex_bold) for c in _each(cells))} \\")
-            if cells["difference"].notna().any():
-                lines.append(rf" & difference & {' & '.join(_tex(difference(c)) for c in _each(cells))} \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""])
-
-
-def title(frame: pd.DataFrame) -> str:
-    number = int(frame["table"].iloc[0])
-    protocol = frame["protocol"].iloc[0]
-    return f"Table {number} ({protocol} protocol): {paper.TITLES[number]}"
 
 
 def blocks(frame: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]]:
     """Sections in order, each with one frame of cells per model."""
     cells = distinct_cells(frame).fillna({"section": "", "model": "", "weights": ""})
-    for section, part in cells.groupby((cells["section"] != cells["section"].shift()).cumsum(), sort=False):
-        del section
+    runs_of_section = (cells["section"] != cells["section"].shift()).cumsum()
+    for _, part in cells.groupby(runs_of_section, sort=False):
         yield part["section"].iloc[0], [model for _, model in part.groupby(["label", "model"], sort=False)]
 
 
-def _each(cells: pd.DataFrame) -> Iterator:
-    return cells.itertuples(index=False)
-
-
-def label(cell: pd.Series) -> str:
-    mark = {"random": " (random weights)", "own": " (own weights)"}.get(cell["weights"], "")
-    return f"{cell['label']}{mark}"
+def label(cells: pd.DataFrame) -> str:
+    """Name of a row; says so if its weights are random or made here."""
+    first = cells.iloc[0]
+    mark = {"random": " (random weights)", "own": " (own weights)"}.get(first["weights"], "")
+    return first["label"] + mark
 
 
 def status(cells: pd.DataFrame) -> str:
     """What the row's missing cells need, each need once with its tasks; "ok" if nothing is missing."""
-    missing = cells[cells["status"].str.startswith("not run") & (cells["task"] != paper.AVERAGE)]
+    missing = cells[cells["status"].str.startswith(NOT_RUN) & (cells["task"] != paper.AVERAGE)]
     if missing.empty:
         return RAN
-    if len(missing) == len(cells) - 1 and missing["status"].nunique() == 1:
-        return missing["status"].iloc[0]
     needs = missing.groupby("status", sort=False)["task"].agg(", ".join)
+    if len(needs) == 1 and len(missing) == len(cells) - 1:
+        return needs.index[0]
     return "; ".join(f"{tasks} {need}" for need, tasks in needs.items())
 
 
-def reproduced(cell, bold) -> str:
+def lines(cells: pd.DataFrame, bold: Bold) -> dict[str, list[str]]:
+    """Texts of a row's cells by the name of the line; lines without any value are left out."""
+    each = list(cells.itertuples(index=False))
+    texts = {"reproduced": [reproduced(cell, bold) for cell in each]}
+    if cells["layer"].notna().any() and (cells["protocol"].iloc[0] == "strict" or is_metadata(cells)):
+        name = "metadata" if is_metadata(cells) else "layer"
+        texts[name] = [str(cell.layer) if pd.notna(cell.layer) else "-" for cell in each]
+    if cells["published"].notna().any():
+        texts["paper"] = [published(cell, bold) for cell in each]
+    if cells["difference"].notna().any():
+        texts["difference"] = [difference(cell) for cell in each]
+    return texts
+
+
+def is_metadata(cells: pd.DataFrame) -> bool:
+    """Whether the row is the audit's and not a model's."""
+    return cells["section"].iloc[0] == METADATA_SECTION
+
+
+def reproduced(cell, bold: Bold = str) -> str:
+    """`0.601 ±0.004*`, `0.601 [0.552, 0.648]`, `0.670 (4 tasks)` or `not run`."""
     if pd.isna(cell.reproduced):
-        return "not run"
+        return "not run" if cell.status.startswith(NOT_RUN) else "-"
     text = f"{cell.reproduced:.3f}"
     if pd.notna(cell.low):
         text += f" [{cell.low:.3f}, {cell.high:.3f}]"
     elif pd.notna(cell.reproduced_std):
         text += f" ±{cell.reproduced_std:.3f}"
-    text = bold(text + ("*" if cell.better else "")) if cell.best else text + ("*" if cell.better else "")
-    return text + _tasks(cell)
+    text += "*" if cell.better else ""
+    return (bold(text) if cell.best else text) + _tasks(cell)
 
 
-def published(cell, bold) -> str:
+def published(cell, bold: Bold = str) -> str:
+    """The paper's number as it prints it."""
     if pd.isna(cell.published):
         return "-"
     text = f"{cell.published:.3f}"
     if pd.notna(cell.published_std):
         text += f" ±{cell.published_std:.3f}"
     text += "*" if cell.published_asterisk else ""
-    return (bold(text) if cell.published_bold else text) + _tasks(cell)
+    partial = _tasks(cell) if pd.notna(cell.reproduced) else ""
+    return (bold(text) if cell.published_bold else text) + partial
 
 
 def difference(cell) -> str:
+    """Reproduced minus paper, with `!` beyond the tolerance."""
     if pd.isna(cell.difference):
         return "-"
-    mark = "!" if pd.notna(cell.tolerance) and abs(cell.difference) > cell.tolerance else ""
-    return f"{cell.difference:+.3f}{mark}"
+    beyond = pd.notna(cell.tolerance) and abs(cell.difference) > cell.tolerance
+    return f"{cell.difference:+.3f}{'!' if beyond else ''}"
+
+
+def test_sets(frame: pd.DataFrame) -> dict[str, str]:
+    """`recordings / patients` of the test set by task, for the tasks that ran."""
+    counted = frame[frame["n_test"].notna()].drop_duplicates("task").set_index("task")
+    return {
+        task: f"{row.n_test:.0f} / {'unknown' if pd.isna(row.patients_test) else f'{row.patients_test:.0f}'}"
+        for task, row in counted.iterrows()
+    }
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The table as GitHub Markdown, headed by what the data are."""
+    kind = data_kind(frame["data_kind"].iloc[0])
+    tasks = list(dict.fromkeys(frame["task"]))
+    sizes = test_sets(frame)
+    text = [
+        f"# {title(frame)}",
+        "",
+        f"> **{kind.badge}.** {kind.sentence}",
+        "",
+        _md_row(["Model", "AUROC", *map(column_title, tasks), "Status"]),
+        _md_row(["---", "---", *["---:"] * len(tasks), "---"]),
+        _md_row(["Test set", "recordings / patients", *(sizes.get(task, "-") for task in tasks), ""]),
+    ]
+    for section, models in blocks(frame):
+        if section:
+            text.append(_md_row([f"***{_md(section)}***", *[""] * (len(tasks) + 2)]))
+        for cells in models:
+            names = [_md(label(cells)), _md(status(cells))]
+            for line, values in lines(cells, _md_bold).items():
+                text.append(_md_row([names[0], line, *values, names[1]]))
+                names = ["", ""]
+    return "\n".join([*text, "", *(f"- {_md(note)}" for note in notes(frame)[1:]), ""])
+
+
+def latex(frame: pd.DataFrame) -> str:
+    """The table as a LaTeX `table*` in the paper's manner; needs \\usepackage{booktabs}."""
+    kind = data_kind(frame["data_kind"].iloc[0])
+    tasks = list(dict.fromkeys(frame["task"]))
+    sizes = test_sets(frame)
+    caption = " ".join([_tex(f"{title(frame)}."), rf"\textbf{{{_tex(kind.badge)}.}}", *map(_tex, notes(frame))])
+    text = [
+        r"\begin{table*}[p]",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        r"\tiny\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{tabular}}{{ll{'r' * len(tasks)}}}",
+        r"\toprule",
+        rf"Model & AUROC & {' & '.join(_tex(column_title(task)) for task in tasks)} \\",
+        rf"Test set & recordings / patients & {' & '.join(sizes.get(task, '--') for task in tasks)} \\",
+    ]
+    for section, models in blocks(frame):
+        text.append(r"\midrule")
+        if section:
+            text.append(rf"\multicolumn{{{len(tasks) + 2}}}{{l}}{{\textit{{{_tex(section)}}}}} \\")
+        for cells in models:
+            name = _tex(label(cells))
+            for line, values in lines(cells, _tex_bold).items():
+                if cells["reproduced"].isna().all() and line == "reproduced":
+                    text.append(
+                        rf"{name} & \multicolumn{{{len(tasks) + 1}}}{{l}}{{\textit{{{_tex(status(cells))}}}}} \\"
+                    )
+                else:
+                    text.append(rf"{name} & {line} & {' & '.join(map(_tex_number, values))} \\")
+                name = ""
+    return "\n".join([*text, r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""])
 
 
 def _tasks(cell) -> str:
@@ -185,17 +209,26 @@ def _tasks(cell) -> str:
     return f" ({int(cell.tasks_averaged)} tasks)" if partial else ""
 
 
+def _md(text: str) -> str:
+    return MARKDOWN_SPECIAL.sub(r"\\\1", text)
+
+
 def _md_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def _md_bold(text: str) -> str:
-    return f"**{text.replace('*', chr(92) + '*')}**"
+    return f"**{_md(text)}**"
 
 
 def _tex(text: str) -> str:
-    return text.translate(LATEX_SPECIAL).replace("±", r"$\pm$").replace("−", "--")
+    return text.translate(LATEX_SPECIAL)
 
 
 def _tex_bold(text: str) -> str:
     return rf"\textbf{{{text}}}"
+
+
+def _tex_number(text: str) -> str:
+    """A cell made here: its only special characters are ± and the minus of a difference."""
+    return text.replace("±", r"$\pm$").replace("_", r"\_") if not text.startswith("-0") else f"${text}$"

@@ -60,9 +60,7 @@ def write_report(
         style=_inline(template.with_name("report.css"), "</style"),
         script=_inline(template.with_name("report.js"), "</script"),
         summary=summary(frames, models, selected),
-        tables=[
-            html_tables.table_view(stem, frame, caption(captions, stem)) for stem, frame in frames.items()
-        ],
+        tables=[html_tables.table_view(stem, frame, caption(captions, stem)) for stem, frame in frames.items()],
         figures=[_figure(figure, captions) for figure in map(Path, figures)],
         audit=[_audit_view(name, file, captions) for name, file in audit.items()],
         models=[{"name": name, **models[name]} for name in selected],
@@ -91,9 +89,7 @@ def caption(captions: Path, stem: str) -> str:
 
 def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Sequence[str]) -> list[str]:
     """Sentences that answer: how much ran, what came out best, how it compares."""
-    sentences = [
-        f"{len(selected)} models were evaluated: {', '.join(_title(models, name) for name in selected)}."
-    ]
+    sentences = [f"{len(selected)} models were evaluated: {', '.join(_title(models, name) for name in selected)}."]
     frame = frames.get("table2")
     if frame is None:
         return sentences

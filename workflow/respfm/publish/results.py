@@ -5,7 +5,9 @@ run are there once, without a number and with a status that says what they need.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,13 +22,29 @@ COLUMNS = (
     *("n_test", "patients_test", "status"),
 )
 RAN = "ok"
+NOT_RUN = "not run: needs "
 REFERENCE = "opera_ct"
+LAST_NUMBERED_ROW = 21
 OTHER_SECTIONS = {
     "published": "Other models of this run.",
     "own": "Models pre-trained in this run that the paper does not have.",
     "random": "Random weights: the architecture without its checkpoint.",
     "none": "Baselines without pre-training.",
 }
+METADATA_SECTION = "Metadata only, no sound: the audit's best baseline of each task."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a printed row (`number` is its place in the paper) or another model of this run."""
+
+    section: str
+    label: str
+    number: int | None
+    key: str | None
+    model: str | None
+    weights: str | None
+    status: str
 
 
 def result_table(
@@ -38,6 +56,7 @@ def result_table(
     selected: Sequence[str],
     paper_dir: Path,
     data_kind: str,
+    metadata: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Table 2, 3 or 4 of the paper beside this run's results.
 
@@ -45,21 +64,27 @@ def result_table(
         scores: what `scores.read_scores` returns.
         tasks: the tasks that this run evaluates; others get a status that names their data set.
         models: all registry entries; `selected` names those that run, in the order of the configuration.
+        metadata: what `scores.best_metadata` returns; becomes the last row of Table 2.
 
     Returns:
         A frame with the columns COLUMNS, in the paper's order, then models that the paper does not have.
     """
     printed = paper.read_results(paper_dir, number)
-    columns = [*paper.TASKS, *(task for task in tasks if task not in paper.TASKS)]
-    runs = _runs(table_layer(scores, protocol)) if len(scores) else {}
-    cells = [
-        cell
-        for row in _rows(number, printed, models, selected, paper_dir)
-        for cell in _cells(row, columns, runs, printed, tasks, paper_dir)
-    ]
+    datasets = paper.read_classes(paper_dir).drop_duplicates("task").set_index("task")["dataset"]
+    shown = {key: group for key, group in table_layer(scores, protocol).groupby(["model", "task"], sort=False)}
+    cells = []
+    for row in _rows(number, printed, models, selected, paper_dir):
+        published = printed[printed["key"] == row.key].set_index("task")
+        of_row = [
+            _cell(row, task, shown.get((row.model, task)), published, tasks, datasets)
+            for task in [*paper.TASKS, *(task for task in tasks if task not in paper.TASKS)]
+        ]
+        cells += [*of_row, _average(row, of_row, published)]
+    if number == 2 and metadata is not None:
+        cells += _metadata_cells(metadata, list(dict.fromkeys(cell["task"] for cell in cells)))
     frame = pd.DataFrame(cells).assign(table=number, protocol=protocol, data_kind=data_kind)
-    _compare(frame, number, comparable=kind_of(data_kind).comparable and protocol == "published")
-    return frame.explode(["run", "auroc"], ignore_index=True).reindex(columns=COLUMNS)
+    _compare(frame, comparable=kind_of(data_kind).comparable and protocol == "published")
+    return frame.explode(["run", "auroc"], ignore_index=True).reindex(columns=COLUMNS).astype({"row": "Int64"})
 
 
 def distinct_cells(frame: pd.DataFrame) -> pd.DataFrame:
@@ -67,51 +92,47 @@ def distinct_cells(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop_duplicates(["section", "label", "model", "task"], ignore_index=True)
 
 
-def _runs(shown: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
-    return {key: group.sort_values("run") for key, group in shown.groupby(["model", "task"], sort=False)}
-
-
-def _rows(number, printed, models, selected, paper_dir) -> list[dict]:
+def _rows(
+    number: int,
+    printed: pd.DataFrame,
+    models: Mapping[str, Mapping],
+    selected: Sequence[str],
+    paper_dir: Path,
+) -> list[Row]:
     """The printed rows, each with the registry model that stands for it, then the other models of the run."""
     keys = {name: paper.paper_key(name, entry, paper_dir) for name, entry in models.items()}
     ranked = [*selected, *(name for name in models if name not in selected)]
-    rows, used = [], set()
-    for row in printed.drop_duplicates("row").itertuples():
-        name = next((name for name in ranked if keys[name] == row.key), None)
-        used.add(name)
-        label = f"{row.row}. {row.model}" if number == 2 and row.row <= 21 else row.model
-        rows.append({"section": row.section, "row": row.row, "label": label, "key": row.key, "model": name})
-    in_paper = set(paper.row_keys(Path(paper_dir)).values())
+    rows = []
+    for line in printed.drop_duplicates("row").itertuples():
+        model = next((name for name in ranked if keys[name] == line.key), None)
+        label = f"{line.row}. {line.model}" if number == 2 and line.row <= LAST_NUMBERED_ROW else line.model
+        status = _row_status(number, line.row, model, models, selected)
+        weights = models[model]["weights"] if model else None
+        rows.append(Row(line.section, label, line.row, line.key, model, weights, status))
+    used = {row.model for row in rows}
     for weights, section in OTHER_SECTIONS.items():
         for name in selected:
-            entry = models[name]
-            twice = keys[name] in in_paper and name not in used and keys[name] in set(printed["key"])
-            foreign = keys[name] is None and (number == 2 or weights == "own")
-            if entry["weights"] == weights and (twice or foreign):
-                label = entry.get("title", name)
-                rows.append(
-                    {"section": section, "row": None, "label": label, "key": keys[name], "model": name}
-                )
-    for row in rows:
-        row["weights"] = models[row["model"]]["weights"] if row["model"] else None
-        row["status"] = _row_status(number, row, models, selected)
+            entry, key = models[name], keys[name]
+            belongs = key in set(printed["key"]) if key else number == 2 or weights == "own"
+            if entry["weights"] == weights and belongs and name not in used:
+                rows.append(Row(section, entry.get("title", name), None, key, name, weights, RAN))
     return rows
 
 
-def _row_status(number: int, row: Mapping, models: Mapping, selected: Sequence[str]) -> str:
-    if row["model"] is None:
-        return (
-            f"not run: needs an entry in config/models.yaml with paper_row table {number}, row {row['row']}"
-        )
-    if row["model"] in selected:
+def _row_status(
+    number: int, row: int, model: str | None, models: Mapping[str, Mapping], selected: Sequence[str]
+) -> str:
+    if model is None:
+        return f"{NOT_RUN}an entry in config/models.yaml with paper_row {{table: {number}, row: {row}}}"
+    if model in selected:
         return RAN
-    return f"not run: needs {_needs(models[row['model']])}, then {row['model']} in the models of the config"
+    return f"{NOT_RUN}{_source(models[model])}, then {model} among the config's models"
 
 
-def _needs(entry: Mapping) -> str:
-    if entry["weights"] == "own":
-        run = entry["run"]
-        return f"the pre-training run {run if isinstance(run, str) else run['published']}"
+def _source(entry: Mapping[str, Any]) -> str:
+    """What gives a model its weights, in words."""
+    if run := entry.get("run"):
+        return f"the pre-training run {run if isinstance(run, str) else next(iter(run.values()))}"
     checkpoint = entry.get("checkpoint")
     if not checkpoint:
         return "its checkpoint"
@@ -119,34 +140,36 @@ def _needs(entry: Mapping) -> str:
     return f"the checkpoint {checkpoint['url'].rsplit('/', 1)[-1]}{size}"
 
 
-def _cells(row, columns, runs, printed, tasks, paper_dir) -> list[dict]:
-    """One dictionary per task and one for the average, `run` and `auroc` holding lists."""
-    published = printed[printed["key"] == row["key"]].set_index("task")
-    datasets = paper.read_classes(paper_dir).drop_duplicates("task").set_index("task")["dataset"]
-    cells = []
-    for task in columns:
-        cell = {**row, "task": task, "run": [None], "auroc": [None], **_published(published, task)}
-        group = runs.get((row["model"], task))
-        if row["status"] != RAN:
-            pass
-        elif group is not None:
-            cell |= _reproduced(group)
-        elif task not in tasks:
-            cell["status"] = f"not run: needs {datasets[task]}"
-        else:
-            cell["status"] = f"not run: needs the score file of {row['model']} on {task}"
-        cells.append(cell)
-    return [*cells, _average(row, cells, published)]
+def _cell(
+    row: Row,
+    task: str,
+    runs: pd.DataFrame | None,
+    published: pd.DataFrame,
+    tasks: Sequence[str],
+    datasets: Mapping[str, str],
+) -> dict[str, Any]:
+    """One model on one task; `run` and `auroc` are lists."""
+    cell = _empty_cell(row, task) | _published(published, task)
+    if row.status != RAN:
+        return cell
+    if runs is not None:
+        return cell | _reproduced(runs)
+    if task not in tasks:
+        return cell | {"status": f"{NOT_RUN}{datasets[task]}"}
+    return cell | {"status": f"{NOT_RUN}the scores of {row.model} on {task}"}
 
 
-def _published(published: pd.DataFrame, task: str) -> dict:
+def _empty_cell(row: Row, task: str) -> dict[str, Any]:
+    names = {"section": row.section, "row": row.number, "label": row.label, "key": row.key}
+    return {**names, "model": row.model, "weights": row.weights, "task": task, "status": row.status} | {
+        "run": [None],
+        "auroc": [None],
+    }
+
+
+def _published(published: pd.DataFrame, task: str) -> dict[str, Any]:
     if task not in published.index:
-        return {
-            "published": None,
-            "published_std": None,
-            "published_asterisk": False,
-            "published_bold": False,
-        }
+        return {"published_asterisk": False, "published_bold": False}
     cell = published.loc[task]
     return {
         "published": cell["mean"],
@@ -156,14 +179,15 @@ def _published(published: pd.DataFrame, task: str) -> dict:
     }
 
 
-def _reproduced(group: pd.DataFrame) -> dict:
-    first = group.iloc[0]
+def _reproduced(runs: pd.DataFrame) -> dict[str, Any]:
+    runs = runs.sort_values("run")
+    first = runs.iloc[0]
     return {
         "layer": first["layer"],
-        "run": group["run"].tolist(),
-        "auroc": group["auroc_test"].tolist(),
-        "reproduced": group["auroc_test"].mean(),
-        "reproduced_std": group["auroc_test"].std(ddof=0) if len(group) > 1 else None,
+        "run": runs["run"].tolist(),
+        "auroc": runs["auroc_test"].tolist(),
+        "reproduced": runs["auroc_test"].mean(),
+        "reproduced_std": runs["auroc_test"].std(ddof=0) if len(runs) > 1 else None,
         "low": first.get("auroc_low"),
         "high": first.get("auroc_high"),
         "n_test": first["n_test"],
@@ -171,53 +195,60 @@ def _reproduced(group: pd.DataFrame) -> dict:
     }
 
 
-def _average(row: Mapping, cells: Sequence[Mapping], published: pd.DataFrame) -> dict:
+def _average(row: Row, cells: Sequence[Mapping[str, Any]], published: pd.DataFrame) -> dict[str, Any]:
     """Mean over those of the paper's tasks that ran; the published side averages the same tasks."""
-    average = {**row, "task": paper.AVERAGE, "run": [None], "auroc": [None]}
-    average |= _published(published, paper.AVERAGE)
-    ran = [cell for cell in cells if cell["task"] in paper.TASKS and cell["run"] != [None]]
+    average = _empty_cell(row, paper.AVERAGE) | _published(published, paper.AVERAGE)
+    ran = [cell for cell in cells if cell["task"] in paper.TASKS and "reproduced" in cell]
     if not ran:
-        if average["status"] == RAN:
-            average["status"] = "not run: needs a task of the paper"
-        return average
-    average |= {"run": ran[0]["run"], "tasks_averaged": len(ran)}
-    average["auroc"] = [
-        sum(values) / len(ran) for values in zip(*(cell["auroc"] for cell in ran), strict=True)
-    ]
-    average["reproduced"] = sum(cell["reproduced"] for cell in ran) / len(ran)
+        return average | {"status": f"{NOT_RUN}a task of the paper" if row.status == RAN else row.status}
+    average |= {
+        "run": ran[0]["run"],
+        "auroc": [sum(runs) / len(ran) for runs in zip(*(cell["auroc"] for cell in ran), strict=True)],
+        "reproduced": sum(cell["reproduced"] for cell in ran) / len(ran),
+        "tasks_averaged": len(ran),
+    }
     if len(ran) < len(paper.TASKS):
         average["status"] = f"average of {len(ran)} of {len(paper.TASKS)} tasks"
-        if average["published"] is not None:
-            average["published"] = sum(cell["published"] for cell in ran) / len(ran)
-            average |= {"published_asterisk": False, "published_bold": False}
+        if "published" in average:
+            same = sum(cell["published"] for cell in ran) / len(ran)
+            average |= {"published": same, "published_asterisk": False, "published_bold": False}
     return average
 
 
-def _compare(frame: pd.DataFrame, number: int, comparable: bool) -> None:
-    """Add difference, tolerance (twice the pooled std, at least 0.01), better than OPERA-CT, and best, in place."""
-    for column in (
-        "reproduced",
-        "reproduced_std",
-        "published",
-        "published_std",
-        "low",
-        "high",
-        "tasks_averaged",
-    ):
+def _metadata_cells(metadata: pd.DataFrame, tasks: Sequence[str]) -> list[dict[str, Any]]:
+    row = Row(METADATA_SECTION, "Metadata only", None, None, None, "none", RAN)
+    cells = []
+    for task in tasks:
+        cell = _empty_cell(row, task) | _published(pd.DataFrame(), task)
+        if task in metadata.index:
+            best = metadata.loc[task]
+            cell |= {"layer": best["metadata"], "run": [0], "auroc": [best["auroc"]], "reproduced": best["auroc"]}
+        else:
+            cell["status"] = "not averaged" if task == paper.AVERAGE else f"{NOT_RUN}metadata of {task}"
+        cells.append(cell)
+    return cells
+
+
+def _compare(frame: pd.DataFrame, comparable: bool) -> None:
+    """Add difference, tolerance (twice the pooled std, at least 0.01), better than OPERA-CT, and best, in place.
+
+    As in the paper, Table 3 has no best, and further models are best if they reach the best of the paper's rows.
+    """
+    numbers = ("reproduced", "reproduced_std", "published", "published_std", "low", "high", "tasks_averaged")
+    for column in numbers:
         frame[column] = pd.to_numeric(frame.get(column))
     frame["difference"] = frame["reproduced"] - frame["published"]
     pooled = (frame["reproduced_std"].fillna(0) ** 2 + frame["published_std"].fillna(0) ** 2) ** 0.5
     frame["tolerance"] = (2 * pooled).clip(lower=0.01).where(frame["difference"].notna() & comparable)
-    frame["better"] = False
-    frame["best"] = False
-    for _, column in frame.groupby("task", sort=False):
-        column = column[column["reproduced"].notna()]
-        if column["tasks_averaged"].notna().any():
-            column = column[column["tasks_averaged"] == column["tasks_averaged"].max()]
+    frame[["better", "best"]] = False
+    number = frame["table"].iloc[0]
+    sounding = frame["reproduced"].notna() & (frame["section"] != METADATA_SECTION)
+    most_tasks = frame["tasks_averaged"].isna() | (frame["tasks_averaged"] == frame["tasks_averaged"].max())
+    for _, column in frame[sounding & most_tasks].groupby("task", sort=False):
         value = column["reproduced"].round(3)
         reference = value[column["key"] == REFERENCE]
-        if len(reference) and number == 2:
+        if number == 2 and len(reference) and frame["protocol"].iloc[0] == "published":
             frame.loc[column.index, "better"] = value > reference.iloc[0]
-        ranked = value[(column["row"].notna()) & ~((column["table"] == 2) & (column["row"] == 22))]
-        if number != 3 and len(value):
+        ranked = value[column["row"].notna() & ((number != 2) | (column["row"] <= LAST_NUMBERED_ROW))]
+        if number != 3:
             frame.loc[column.index, "best"] = value >= (ranked if len(ranked) else value).max()

@@ -7,18 +7,9 @@ import pandas as pd
 
 from respfm.errors import RespfmError
 
-COLUMNS = (
-    "protocol",
-    "model",
-    "task",
-    "layer",
-    "run",
-    "auroc_test",
-    "default_layer",
-    "n_test",
-    "patients_test",
-)
+COLUMNS = ("protocol", "model", "task", "layer", "run", "auroc_test", "default_layer", "n_test", "patients_test")
 STRICT_COLUMNS = ("auroc_low", "auroc_high", "chosen")
+NAMES = ("protocol", "model", "task", "layer", "run")
 
 
 def read_scores(paths: Sequence[Path], tasks: Iterable[str] | None = None) -> pd.DataFrame:
@@ -29,9 +20,7 @@ def read_scores(paths: Sequence[Path], tasks: Iterable[str] | None = None) -> pd
     """
     known = None if tasks is None else set(tasks)
     frames = [_read(Path(path), known) for path in paths]
-    if not frames:
-        return pd.DataFrame(columns=[*COLUMNS, *STRICT_COLUMNS])
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS, *STRICT_COLUMNS])
 
 
 def table_layer(scores: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -50,7 +39,7 @@ def _read(path: Path, tasks: set[str] | None) -> pd.DataFrame:
         raise _refused(path, "holds an AUROC that is missing or outside [0, 1]")
     runs = frame.groupby("layer")["run"].agg(lambda run: tuple(sorted(run)))
     if frame.duplicated(["layer", "run"]).any() or runs.nunique() != 1:
-        raise _refused(path, "has not the same runs for every layer")
+        raise _refused(path, "does not hold the same runs for every layer")
     for column in ("default_layer", "chosen"):
         if column in frame and frame.loc[frame[column].astype(bool), "layer"].nunique() != 1:
             raise _refused(path, f"does not mark exactly one layer in column {column!r}")
@@ -62,25 +51,20 @@ def _parse(path: Path) -> pd.DataFrame:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise _refused(path, f"cannot be read ({error.__class__.__name__})") from None
-    lines = text.splitlines()
-    if not text.endswith("\n") or len(lines) < 2:
+    if not text.endswith("\n") or text.count("\n") < 2:
         raise _refused(path, "is cut short")
     try:
         frame = pd.read_csv(path, dtype={"layer": str, "model": str, "task": str})
     except pd.errors.ParserError:
-        raise _refused(path, "is not a table") from None
-    required = [*COLUMNS]
-    if "protocol" in frame and (frame["protocol"] == "strict").any():
-        required += STRICT_COLUMNS
-    missing = [column for column in required if column not in frame]
+        raise _refused(path, "is no table") from None
+    strict = "protocol" in frame and (frame["protocol"] == "strict").any()
+    missing = [column for column in (*COLUMNS, *(STRICT_COLUMNS if strict else ())) if column not in frame]
     if missing:
         raise _refused(path, f"lacks the columns {', '.join(missing)}")
-    if frame[["layer", "run", "model", "task"]].isna().any(axis=None):
+    if frame[list(NAMES)].isna().any(axis=None):
         raise _refused(path, "is cut short")
     return frame
 
 
 def _refused(path: Path, reason: str) -> RespfmError:
-    return RespfmError(
-        f"{path}: this score file {reason}; nothing is published from it. Remove it and run again."
-    )
+    return RespfmError(f"{path}: this score file {reason}; nothing is published from it. Remove it and run again.")

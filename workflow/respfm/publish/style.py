@@ -1,8 +1,9 @@
 """How figures look and how they are saved: one style file, fixed metadata, the data kind on every figure."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.style
@@ -11,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from respfm.files import atomic_path
+from respfm.publish import paper
 from respfm.publish.kinds import data_kind as kind_of
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -32,6 +34,22 @@ def figure_style(style: Path) -> Iterator[list[str]]:
         yield matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
 
 
+def task_look(task: str, tasks: Sequence[str], colours: Sequence[str]) -> dict[str, Any]:
+    """Colour, marker and line of a task: the same in every figure; the average is black and heavy.
+
+    `tasks` are those of the figure; tasks that the paper does not have take what its tasks leave free.
+    """
+    if task == paper.AVERAGE:
+        return {"color": colours[-1], "marker": MARKERS[-1], "linestyle": "-", "linewidth": 2.8, "markersize": 9}
+    ordered = [*paper.TASKS, *(name for name in tasks if name not in (*paper.TASKS, paper.AVERAGE))]
+    place = ordered.index(task)
+    return {
+        "color": colours[place % (len(colours) - 1)],
+        "marker": MARKERS[place % (len(MARKERS) - 1)],
+        "linestyle": LINES[place % len(LINES)],
+    }
+
+
 def new_figure(width: float, height: float) -> Figure:
     """A figure of that size in inches, bound to no window system."""
     figure = Figure(figsize=(width, height))
@@ -46,16 +64,14 @@ def save_figure(figure: Figure, data: pd.DataFrame, stem: Path, data_kind: str) 
     """
     kind = kind_of(data_kind)
     if not kind.comparable:
-        figure.suptitle(kind.badge, color="white", fontsize=8, fontweight="bold", x=0.99, ha="right",
-                        bbox={"facecolor": "#B00020", "edgecolor": "none", "boxstyle": "round,pad=0.3"})  # fmt: skip
+        box = {"facecolor": "#B00020", "edgecolor": "none", "boxstyle": "square,pad=0.35"}
+        figure.suptitle(kind.badge, color="white", fontsize=8, fontweight="bold", x=0.985, ha="right", bbox=box)
     with matplotlib.rc_context({"svg.hashsalt": stem.name}):
         for suffix, metadata in METADATA.items():
             with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
                 figure.savefig(temporary, format=suffix, metadata=metadata)
     with atomic_path(stem.with_name(f"{stem.name}.csv")) as temporary:
-        data.assign(data_kind=data_kind).to_csv(
-            temporary, index=False, float_format="%.6f", lineterminator="\n"
-        )
+        data.assign(data_kind=data_kind).to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def spread(positions: list[float], gap: float) -> list[float]:

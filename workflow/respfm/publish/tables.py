@@ -8,6 +8,7 @@ import pandas as pd
 from respfm.errors import RespfmError
 from respfm.files import atomic_path, write_text
 from respfm.publish import render, task_table
+from respfm.publish.audit_files import best_metadata
 from respfm.publish.results import result_table
 from respfm.publish.scores import read_scores
 
@@ -44,8 +45,9 @@ def make_table(
         texts = {".md": task_table.markdown(frame), ".tex": task_table.latex(frame)}
     else:
         read = read_scores(scores, task_tables)
+        metadata = best_metadata(metadata_baselines, protocol) if metadata_baselines else None
         frame = result_table(
-            number, protocol, read, list(task_tables), models, selected, paper_dir, data_kind
+            number, protocol, read, list(task_tables), models, selected, paper_dir, data_kind, metadata
         )
         texts = {".md": render.markdown(frame), ".tex": render.latex(frame)}
     write_csv(frame, stem.with_name(stem.name + ".csv"))

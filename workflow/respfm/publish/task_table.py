@@ -30,9 +30,7 @@ HEADERS = {
 }
 
 
-def task_table(
-    protocol: str, task_tables: Mapping[str, Path], paper_dir: Path, data_kind: str
-) -> pd.DataFrame:
+def task_table(protocol: str, task_tables: Mapping[str, Path], paper_dir: Path, data_kind: str) -> pd.DataFrame:
     """One row per class: recordings (all, and per split) and patients, published count, difference.
 
     Tasks of the paper that this run has not keep their published counts and say what they need; tasks that the

@@ -1,4 +1,4 @@
-"""What could inflate scores: test data in the pre-training list, and what metadata alone predict."""
+"""What could inflate scores: test data known from training, and what metadata alone predict."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,8 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from respfm.publish.audit_files import best_metadata, leaked_shares
 from respfm.publish.scores import read_scores, table_layer
 from respfm.publish.style import HATCHES, figure_style, new_figure, save_figure
+
+SHARES = {"listed": "in a pre-training list", "same_patient": "patient in train"}
+SCORES = {"metadata_auroc": "best metadata, no sound", "model_auroc": "best model of this run"}
 
 
 def plot_audit(
@@ -22,71 +26,54 @@ def plot_audit(
     style: Path,
     stem: Path,
 ) -> None:
-    """Left: share of each task's test recordings and patients that are in a pre-training list. Right: AUROC of
-    the best metadata-only baseline of each task beside the best model of this run."""
-    leaks = pd.read_csv(leakage)
-    baselines = pd.read_csv(metadata_baselines)
-    shares = leaked_shares(leaks)
-    compared = against_metadata(baselines, read_scores(scores), models)
+    """Above: share of each task's test recordings that training has met, one panel per protocol. Below: the best
+    metadata-only AUROC of each task beside the best of the `selected` models, under the protocol of `scores`."""
+    shares = leaked_shares(leakage)
+    compared = against_metadata(metadata_baselines, read_scores(scores), models, selected)
     with figure_style(style) as colours:
-        figure = new_figure(7.2, 3.4)
-        left, right = figure.subplots(1, 2)
-        _bars(left, shares, ["recordings", "patients"], colours)
-        left.set(ylabel="Share of the test set", ylim=(0, 1))
-        left.set_title("Test data in the pre-training list")
-        _bars(right, compared, ["metadata only", "best model"], colours)
-        right.axhline(0.5, color="#555555", linewidth=0.8)
-        right.set(ylabel="AUROC", ylim=(0, 1.02))
-        right.set_title("What metadata alone predict")
-        save_figure(
-            figure,
-            pd.concat([shares.assign(panel="leakage"), compared.assign(panel="metadata")]),
-            stem,
-            data_kind,
-        )
-
-
-def leaked_shares(leaks: pd.DataFrame) -> pd.DataFrame:
-    """task, recordings, patients: the largest leaked share of the test split over the pre-training lists."""
-    test = leaks[(leaks["split"] == "test") & (leaks["protocol"] == "published")]
-    shares = test.assign(
-        recordings=test["recordings_leaked"] / test["recordings"],
-        patients=test["patients_leaked"] / test["patients"].replace(0, np.nan),
-    )
-    return shares.groupby("task", sort=False, as_index=False)[["recordings", "patients"]].max()
+        figure = new_figure(7.2, 5.6)
+        protocols = list(dict.fromkeys(shares["protocol"]))
+        panels = figure.subplot_mosaic([protocols, ["metadata"] * len(protocols)])
+        for protocol in protocols:
+            _bars(panels[protocol], shares[shares["protocol"] == protocol], SHARES, colours)
+            panels[protocol].set(ylim=(0, 1.02), title=f"Known from training ({protocol})")
+        panels[protocols[0]].set_ylabel("Share of test recordings")
+        panels["metadata"].axhline(0.5, color="#555555", linewidth=0.8)
+        panels["metadata"].set(ylim=(0, 1.02), ylabel="AUROC", title="What metadata alone predict")
+        _bars(panels["metadata"], compared, SCORES, colours[2:])
+        for place, row in enumerate(compared.dropna(subset="metadata").itertuples()):
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+            panels["metadata"].text(place - 0.2, 0.04, row.metadata, rotation=90, ha="center", fontsize=7, bbox=box)
+        save_figure(figure, pd.concat([shares, compared]), stem, data_kind)
 
 
 def against_metadata(
-    baselines: pd.DataFrame, scores: pd.DataFrame, models: Mapping[str, Mapping]
+    baselines: Path, scores: pd.DataFrame, models: Mapping[str, Mapping], selected: Sequence[str]
 ) -> pd.DataFrame:
-    """task, metadata only, metadata (which), best model, model (which)."""
-    best = baselines.loc[baselines.groupby("task")["auroc"].idxmax()].set_index("task")
-    shown = (
-        table_layer(scores, "published")
-        .groupby(["task", "model"], sort=False)["auroc_test"]
-        .mean()
-        .reset_index()
-    )
-    rows = []
-    for task, of_task in shown.groupby("task", sort=False):
-        top = of_task.loc[of_task["auroc_test"].idxmax()]
-        row = {
-            "task": task,
-            "best model": top["auroc_test"],
-            "model": models[top["model"]].get("title", top["model"]),
+    """Per task of the scores: protocol, task, metadata, metadata_auroc, model, model_auroc."""
+    protocol = scores["protocol"].iloc[0]
+    best = best_metadata(baselines, protocol)
+    shown = table_layer(scores[scores["model"].isin(selected)], protocol)
+    means = shown.groupby(["task", "model"], sort=False)["auroc_test"].mean().reset_index()
+    top = means.loc[means.groupby("task", sort=False)["auroc_test"].idxmax()].set_index("task")
+    return pd.DataFrame(
+        {
+            "protocol": protocol,
+            "task": top.index,
+            "metadata": best["metadata"].reindex(top.index).to_numpy(),
+            "metadata_auroc": best["auroc"].reindex(top.index).to_numpy(),
+            "model": [models[name].get("title", name) for name in top["model"]],
+            "model_auroc": top["auroc_test"].to_numpy(),
         }
-        if task in best.index:
-            row |= {"metadata only": best.loc[task, "auroc"], "metadata": best.loc[task, "metadata"]}
-        rows.append(row)
-    return pd.DataFrame(rows, columns=["task", "metadata only", "metadata", "best model", "model"])
+    )
 
 
-def _bars(axes: Axes, data: pd.DataFrame, series: Sequence[str], colours: Sequence[str]) -> None:
+def _bars(axes: Axes, data: pd.DataFrame, series: Mapping[str, str], colours: Sequence[str]) -> None:
     width = 0.8 / len(series)
-    for place, name in enumerate(series):
-        x = np.arange(len(data)) + (place - (len(series) - 1) / 2) * width
-        axes.bar(
-            x, data[name], width, color=colours[place], hatch=HATCHES[place], edgecolor="white", label=name
-        )
-    axes.set_xticks(np.arange(len(data)), data["task"])
-    axes.legend(loc="upper right")
+    places = np.arange(len(data))
+    for number, (column, name) in enumerate(series.items()):
+        x = places + (number - (len(series) - 1) / 2) * width
+        axes.bar(x, data[column], width, color=colours[number], hatch=HATCHES[number], edgecolor="white", label=name)
+    axes.set_xticks(places, data["task"])
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=len(series), borderaxespad=0)

@@ -7,17 +7,21 @@ import pandas as pd
 
 from respfm.publish.style import LINES, figure_style, new_figure, save_figure
 
+PANELS = {"loss": "Loss", "target_std": "Standard deviation of the target"}
+
 
 def plot_curves(*, histories: Mapping[str, Path], data_kind: str, style: Path, stem: Path) -> None:
-    """Loss and spread of the target's features over epochs; a spread near zero would mean collapse."""
+    """Loss and spread of the target's features over epochs; a spread near zero would mean collapse.
+
+    `histories` maps each run to its history.csv with the columns epoch, loss and target_std.
+    """
     data = pd.concat(pd.read_csv(path).assign(run=run) for run, path in histories.items())
     with figure_style(style) as colours:
-        figure = new_figure(7.2, 3.0)
-        panels = {"loss": "Loss", "target_std": "Standard deviation of the target"}
-        for axes, (column, label) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        figure = new_figure(7.2, 3.2)
+        for axes, (column, title) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
             for place, (run, rows) in enumerate(data.groupby("run", sort=False)):
-                axes.plot(rows["epoch"], rows[column], color=colours[place % len(colours)],
-                          linestyle=LINES[place % len(LINES)], label=run)  # fmt: skip
-            axes.set(xlabel="Epoch", ylabel=label)
-        figure.axes[0].legend()
+                look = {"color": colours[place % len(colours)], "linestyle": LINES[place % len(LINES)]}
+                axes.plot(rows["epoch"], rows[column], label=run, **look)
+            axes.set(xlabel="Epoch", title=title)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         save_figure(figure, data, stem, data_kind)

@@ -1,11 +1,12 @@
 """Recordings of one task on a plane, one panel per model: neighbours sound alike to the model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from respfm.errors import RespfmError
 from respfm.publish.style import MARKERS, figure_style, new_figure, save_figure
@@ -40,18 +41,36 @@ def plot_embedding_map(
     with figure_style(style) as colours:
         columns = min(3, len(embeddings))
         lines = -(-len(embeddings) // columns)
-        figure = new_figure(2.4 * columns + 0.2, 2.4 * lines + 0.5)
-        axes = figure.subplots(lines, columns, squeeze=False).flat
-        for panel in axes:
+        figure = new_figure(max(3.6, 2.6 * columns), 2.6 * lines + 0.7)
+        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for panel, (model, points) in zip(panels, data.groupby("model", sort=False), strict=False):
+            _draw(panel, points, colours)
+            weights = " (random)" if models[model]["weights"] == "random" else ""
+            panel.set_title(f"{models[model].get('title', model)}{weights}", loc="center")
+        for panel in panels[len(embeddings) :]:
             panel.set_axis_off()
-        for panel, (model, points) in zip(axes, data.groupby("model", sort=False), strict=False):
-            panel.set_title(models[model].get("title", model))
-            for place, (name, group) in enumerate(points.groupby("label_name", sort=True)):
-                panel.scatter(group["x"], group["y"], s=12, marker=MARKERS[place], color=colours[place], alpha=0.7,
-                              linewidths=0, label=name)  # fmt: skip
-        handles = figure.axes[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=len(handles[0]), title=task)
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=3, title=task)
         save_figure(figure, data, stem, data_kind)
+
+
+def _draw(panel: Axes, points: pd.DataFrame, colours: Sequence[str]) -> None:
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set(visible=True, color="#BBBBBB")
+    panel.margins(0.08)
+    classes = points.drop_duplicates("label").sort_values("label")
+    for place, (label, name) in enumerate(classes[["label", "label_name"]].itertuples(index=False)):
+        group = points[points["label"] == label]
+        panel.scatter(
+            group["x"],
+            group["y"],
+            s=14,
+            marker=MARKERS[place % len(MARKERS)],
+            color=colours[place % len(colours)],
+            alpha=0.75,
+            linewidths=0,
+            label=f"{name} ({len(group)})",
+        )
 
 
 def _embeddings(path: Path, recordings: pd.Series, task: str) -> np.ndarray:
@@ -79,7 +98,5 @@ def _project(values: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     values = StandardScaler().fit_transform(values.astype("float64"))
     components = PCA(min(50, *values.shape), svd_solver="full").fit_transform(values)
     perplexity = min(30.0, (len(values) - 1) / 3)
-    plane = TSNE(perplexity=perplexity, init="pca", random_state=seed, method="exact").fit_transform(
-        components
-    )
+    plane = TSNE(perplexity=perplexity, init="pca", random_state=seed, method="exact").fit_transform(components)
     return {"x": plane[:, 0], "y": plane[:, 1]}

@@ -10,7 +10,9 @@ from respfm.errors import RespfmError
 from respfm.publish import paper
 from respfm.publish.render import column_title
 from respfm.publish.scores import read_scores
-from respfm.publish.style import LINES, MARKERS, figure_style, new_figure, save_figure, spread
+from respfm.publish.style import figure_style, new_figure, save_figure, spread, task_look
+
+INK = "#222222"
 
 
 def plot_layers(
@@ -26,73 +28,75 @@ def plot_layers(
     """Draw one line per task and a heavy one for their mean, over the layers from input to output.
 
     The paper prints its Figures 1 and 2 without numbers; its Table 2 gives each model's value at one layer, which
-    is marked by an open symbol at the model's default layer.
+    is drawn as an open symbol at the model's default layer.
     """
     data = layer_means(model, scores, models[model], paper_dir)
     with figure_style(style) as colours:
         figure = new_figure(7.2, 4.4)
-        _draw(figure.add_subplot(), data, colours)
-        figure.axes[0].set_title(f"{models[model].get('title', model)}: AUROC by layer")
+        axes = figure.add_subplot()
+        _draw(axes, data, colours)
+        weights = " (random weights)" if models[model]["weights"] == "random" else ""
+        axes.set_title(f"{models[model].get('title', model)}{weights}: AUROC by layer")
         save_figure(figure, data, stem, data_kind)
 
 
 def layer_means(model: str, scores: Sequence[Path], entry: Mapping, paper_dir: Path) -> pd.DataFrame:
     """model, weights, task, layer, position, auroc (mean over runs), std, published (at the default layer)."""
-    read = read_scores([path for path in scores])
+    read = read_scores(scores)
     read = read[read["model"] == model]
     if read.empty:
-        raise RespfmError(
-            f"There are no scores of {model} to draw by layer; add a task or leave the figure out."
-        )
+        raise RespfmError(f"There are no scores of {model} to draw by layer; add a task or leave the figure out.")
     layers = list(dict.fromkeys(read["layer"]))
-    grouped = read.groupby(["task", "layer"], sort=False)
-    data = grouped["auroc_test"].agg(auroc="mean", std=lambda runs: runs.std(ddof=0)).reset_index()
+    grouped = read.groupby(["task", "layer"], sort=False)["auroc_test"]
+    data = grouped.agg(auroc="mean", std=lambda runs: runs.std(ddof=0)).reset_index()
     average = data.groupby("layer", sort=False, as_index=False)["auroc"].mean().assign(task=paper.AVERAGE)
     data = pd.concat([data, average], ignore_index=True)
     data["position"] = data["layer"].map({layer: place for place, layer in enumerate(layers, start=1)})
-    key = paper.paper_key(model, entry, paper_dir)
     default = read.loc[read["default_layer"].astype(bool), "layer"].iloc[0]
-    printed = paper.read_results(paper_dir, 2)
-    printed = printed[printed["key"] == key].set_index("task")["mean"] if key else pd.Series(dtype=float)
-    complete = set(paper.TASKS) <= set(data["task"])
-    at_default = (data["layer"] == default) & (complete | (data["task"] != paper.AVERAGE))
-    data["published"] = data["task"].map(printed).where(at_default)
+    data["published"] = data["task"].map(_printed(model, entry, paper_dir)).where(data["layer"] == default)
+    if not set(paper.TASKS) <= set(data["task"]):
+        data.loc[data["task"] == paper.AVERAGE, "published"] = None
     columns = ["model", "weights", "task", "layer", "position", "auroc", "std", "published"]
     return data.assign(model=model, weights=entry["weights"])[columns]
 
 
+def _printed(model: str, entry: Mapping, paper_dir: Path) -> pd.Series:
+    """Table 2's means of the row that this model stands for, by task; empty if it stands for none."""
+    printed = paper.read_results(paper_dir, 2)
+    return printed[printed["key"] == paper.paper_key(model, entry, paper_dir)].set_index("task")["mean"]
+
+
 def _draw(axes: Axes, data: pd.DataFrame, colours: Sequence[str]) -> None:
-    tasks = list(dict.fromkeys(data["task"]))
     ends = []
-    for place, task in enumerate(tasks):
-        line = data[data["task"] == task].sort_values("position")
-        heavy = task == paper.AVERAGE
-        colour = colours[-1] if heavy else colours[place % (len(colours) - 1)]
-        marker = MARKERS[-1] if heavy else MARKERS[place % (len(MARKERS) - 1)]
-        axes.plot(line["position"], line["auroc"], color=colour, marker=marker, linewidth=2.6 if heavy else 1.4,
-                  markersize=9 if heavy else 5, linestyle=LINES[place % len(LINES)] if not heavy else "-")  # fmt: skip
-        axes.plot(line["position"], line["published"], marker=marker, linestyle="none", markersize=11,
-                  markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.2)  # fmt: skip
-        ends.append((column_title(task), colour, line["auroc"].iloc[-1]))
-    low, high = axes.get_ylim()
-    right = data["position"].max()
-    for (label, colour, value), height in zip(
-        ends, spread([end[2] for end in ends], (high - low) * 0.055), strict=True
-    ):
-        axes.annotate(label, (right, value), (right + 0.35, height), color=colour, va="center", fontsize=8,
-                      annotation_clip=False)  # fmt: skip
+    tasks = list(dict.fromkeys(data["task"]))
+    for task, line in data.groupby("task", sort=False):
+        line = line.sort_values("position")
+        look = task_look(task, tasks, colours)
+        axes.plot(line["position"], line["auroc"], **look)
+        hollow = {**look, "linestyle": "none", "markersize": 11, "markerfacecolor": "none"}
+        axes.plot(line["position"], line["published"], **hollow, markeredgewidth=1.3)
+        ends.append((column_title(task), look, line["auroc"].iloc[-1]))
     layers = data.drop_duplicates("layer").sort_values("position")
-    axes.set_xticks(layers["position"], layers["layer"], rotation=45 if len(layers) > 13 else 0)
+    _label_ends(axes, ends, layers["position"].max())
+    if len(layers) > 13:
+        layers = layers.iloc[::2]
+    axes.set_xticks(layers["position"], layers["layer"])
     axes.set_xlabel("Layer, from input to output")
     axes.set_ylabel("AUROC")
     if data["published"].notna().any():
-        axes.plot(
-            [],
-            [],
-            "o",
-            markersize=10,
-            markerfacecolor="none",
-            markeredgecolor="black",
-            label="paper (Table 2)",
-        )
-        axes.legend(loc="lower left")
+        axes.plot([], [], "o", color=INK, markersize=9, markerfacecolor="none", label="open: the paper's Table 2")
+        axes.legend(loc="best")
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[str, dict, float]], right: float) -> None:
+    """Name each line beside its last point, labels moved apart, with a thin leader."""
+    low, high = axes.get_ylim()
+    left = axes.get_xlim()[0]
+    step = (right - left) * 0.03
+    heights = spread([value for _, _, value in ends], (high - low) * 0.06)
+    for (name, look, value), height in zip(ends, heights, strict=True):
+        axes.plot([right, right + step], [value, height], color=look["color"], linewidth=0.7, clip_on=False)
+        axes.plot(right + 1.3 * step, height, marker=look["marker"], color=look["color"], markersize=5, clip_on=False)
+        axes.annotate(name, (right + 1.9 * step, height), color=INK, va="center", fontsize=8, annotation_clip=False)
+    axes.set_xlim(left, right + step / 2)
+    axes.set_ylim(min(low, min(heights)), max(high, max(heights)))

@@ -1,0 +1,46 @@
+"""What tables and figures take from the audit's csv files."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from respfm.errors import RespfmError
+
+LOOKUP = "patient"
+"""Knowing the patient is no property of a recording; it measures the overlap of the splits."""
+
+
+def best_metadata(path: Path, protocol: str) -> pd.DataFrame:
+    """Per task of `protocol` the metadata with the highest test AUROC: columns metadata, auroc, n_test."""
+    table = _read(path, ("protocol", "task", "column", "auroc_test", "n_test"))
+    table = table[(table["protocol"] == protocol) & (table["column"] != LOOKUP)]
+    best = table.sort_values("auroc_test", ascending=False, kind="stable").drop_duplicates("task")
+    return best.set_index("task").rename(columns={"column": "metadata", "auroc_test": "auroc"})[
+        ["metadata", "auroc", "n_test"]
+    ]
+
+
+def leaked_shares(path: Path) -> pd.DataFrame:
+    """Per protocol and task the share of test recordings that are in a pre-training list (the one that holds
+    most), and the share whose patient is in the training split: columns protocol, task, listed, same_patient."""
+    columns = ("protocol", "task", "split", "against", "class", "recordings", "shared_recordings")
+    table = _read(path, (*columns, "recordings_of_shared_patients"))
+    table = table[(table["split"] == "test") & (table["class"] == "all") & (table["against"] != "val")]
+    keys = ["protocol", "task"]
+    in_train = table[table["against"] == "train"].set_index(keys)
+    listed = table[table["against"] != "train"].groupby(keys)["shared_recordings"].max()
+    shares = pd.DataFrame(
+        {
+            "listed": listed.reindex(in_train.index, fill_value=0) / in_train["recordings"],
+            "same_patient": in_train["recordings_of_shared_patients"] / in_train["recordings"],
+        }
+    )
+    return shares.reset_index()
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.read_csv(path)
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise RespfmError(f"{path} lacks the columns {', '.join(missing)}; remove it and run again.")
+    return table
