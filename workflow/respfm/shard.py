@@ -32,7 +32,7 @@ _BLOCK_BYTES = 1 << 22
 
 @dataclasses.dataclass(frozen=True)
 class ShardHeader:
-    """What a reader needs to know of a shard; `frames_at` is the place of the first frame in bytes."""
+    """What a reader needs to know of a shard; the first frame is `frames_at` bytes into the file."""
 
     path: Path
     clips: int
@@ -41,7 +41,6 @@ class ShardHeader:
     dtype: np.dtype
     frames_at: int
     definition: dict[str, Any]
-    attributes: dict[str, Any]
 
 
 def write_clips(
@@ -98,8 +97,7 @@ def read_header(path: str | os.PathLike) -> ShardHeader:
         raise RespfmError(f"There is no log-mel shard {path}. Run the workflow's rule cache_logmel to make it.")
     try:
         with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
-            if attributes.get("format") != FORMAT:
+            if file.attrs.get("format") != FORMAT:
                 raise RespfmError(f"{path} is not a log-mel shard of this version ({FORMAT}). {CURE}")
             frames = file["frames"]
             return ShardHeader(
@@ -109,11 +107,16 @@ def read_header(path: str | os.PathLike) -> ShardHeader:
                 n_mels=frames.shape[1],
                 dtype=frames.dtype,
                 frames_at=frames.id.get_offset() or 0,
-                definition=json.loads(attributes["definition"]),
-                attributes=attributes,
+                definition=json.loads(file.attrs["definition"]),
             )
     except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
         raise RespfmError(f"{path} is not a whole log-mel shard ({error}). {CURE}") from error
+
+
+def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
+    """All attributes of the file, by name."""
+    with h5py.File(path, "r") as file:
+        return dict(file.attrs)
 
 
 def read_offsets(path: str | os.PathLike) -> np.ndarray:
@@ -138,7 +141,7 @@ def read_quarantined(path: str | os.PathLike) -> dict[str, str]:
 def check_shard(path: str | os.PathLike) -> ShardHeader:
     """Read the whole shard and compare it with its digest; RespfmError when a single bit differs."""
     header = read_header(path)
-    recorded = bytes(header.attributes["digest"])
+    recorded = bytes(read_attributes(path)["digest"])
     if _file_digest(header.path, recorded) != recorded:
         raise RespfmError(f"{path} is damaged: its content does not match its digest. {CURE}")
     return header
