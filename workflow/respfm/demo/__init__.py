@@ -1,10 +1,10 @@
 """A small synthetic respiratory corpus, written as a mirror of the publishers' servers.
 
-The files have the publishers' names, archive formats, tables and quirks, so that the download and curation rules
-of the real data sets run on them unchanged. One description of people and recordings (`respfm.demo.cohort`) is
-shared by all data sets, the sounds come from `respfm.demo.acoustics` and `respfm.demo.scenes`, and one module per
-data set knows its publisher's layout. Everything follows from (seed, size): each data set can be written alone,
-in any order, with the same bytes.
+The files have the publishers' names, archive formats, tables and quirks, so that the download and curation
+rules of the real data sets run on them unchanged. One description of people and recordings
+(`respfm.demo.cohort`) is shared by all data sets, the sounds come from `respfm.demo.acoustics` and
+`respfm.demo.scenes`, and one module per data set knows its publisher's layout. Everything follows from (seed,
+size): each data set can be written alone, in any order, with the same bytes.
 
 The corpus is synthetic: scores on it say that the workflow runs, nothing about patients.
 """
@@ -25,9 +25,9 @@ from respfm.files import atomic_path, file_digest
 def write_dataset(dataset: str, entry: dict, target: Path, size: float, seed: int) -> None:
     """Write the synthetic stand-in of every file of a registry entry below `target`.
 
-    Each URL of `entry["files"]` becomes `<target>/<host>/<path>` (one file per part where the entry lists `parts`);
-    `MANIFEST.csv` (path, sha256, bytes) is written last. `size` scales the number of people; 1.0 is the default
-    demo and small values keep the few that every class needs in train, validation and test.
+    Each URL of `entry["files"]` becomes `<target>/<host>/<path>` (one file per part where the entry lists
+    `parts`); `MANIFEST.csv` (path, sha256, bytes) is written last. `size` scales the number of people; 1.0 is
+    the default demo and small values keep the few that every class needs in train, validation and test.
 
     Raises RespfmError for a data set or a URL that the demo has no stand-in for.
     """

@@ -1,11 +1,11 @@
 """Who is in the synthetic corpus: patients, diagnoses, answers, recordings and the published splits.
 
-Everything is drawn from (seed, size) before any sound exists, so that each data set, and the label and split arrays
-of the OPERA repository that refer to all of them, can be written alone and still agree.
+Everything is drawn from (seed, size) before any sound exists, so that each data set, and the label and split
+arrays of the OPERA repository that refer to all of them, can be written alone and still agree.
 
-Counts are chosen such that every task has every class in train, validation and test under the published arrays and
-can be split by patient. Labels are independent of what should not give them away: sample rate, device, date, sex
-(except where sex is the label).
+Counts are chosen such that every task has every class in train, validation and test under the published
+arrays and can be split by patient. Labels are independent of what should not give them away: sample rate,
+device, date, sex (except where sex is the label).
 """
 
 import itertools
@@ -44,7 +44,7 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 
 
 def build_cohort(seed: int, size: float) -> Cohort:
-    """The whole cohort; `size` 1.0 gives the documented counts, smaller values fewer of each class, never none."""
+    """The whole cohort; `size` 1.0 gives the default counts, smaller values fewer of each class, never none."""
     return Cohort(
         seed,
         _coughvid(generator(seed, "coughvid"), size),
@@ -61,8 +61,8 @@ def _scaled(count: int, size: float, at_least: int = 1) -> int:
     return max(at_least, round(count * size))
 
 
-def _allot(rng: np.random.Generator, strata: Sequence[object], shares: dict[str, float]) -> list[str]:
-    """Assign each item to a part by shares within its stratum; in a stratum of n >= len(shares), no part is empty."""
+def allot(rng: np.random.Generator, strata: Sequence[object], shares: dict[str, float]) -> list[str]:
+    """Assign each item to a part by shares within its stratum; no part is empty in a stratum of len(shares) items."""
     parts = np.empty(len(strata), dtype=object)
     keys = np.array([str(stratum) for stratum in strata])
     for key in np.unique(keys):
@@ -75,7 +75,8 @@ def _allot(rng: np.random.Generator, strata: Sequence[object], shares: dict[str,
 
 
 def _coughvid(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Recordings of unknown people: uuid, datetime, cough_detected, status, gender, age, container, seconds, split.
+    """Recordings of unknown people: uuid, datetime, cough_detected, status, gender, age, container, seconds,
+    split.
 
     `split` is "" below the pool threshold of 0.8. Among the scores are one 0.8 and three 0.95 exactly.
     """
@@ -101,8 +102,8 @@ def _coughvid(rng: np.random.Generator, size: float) -> pd.DataFrame:
     strata = [f"{s} {g}" if g in ("male", "female") else "" for s, g in people]
     sexed = np.array([bool(stratum) for stratum in strata])
     split = np.full(total, "", dtype=object)
-    split[:pool][sexed] = _allot(rng, np.array(strata)[sexed], {"train": 0.45, "val": 0.15, "test": 0.4})
-    split[:pool][~sexed] = _allot(rng, np.array(strata)[~sexed], {"train": 0.75, "val": 0.25})
+    split[:pool][sexed] = allot(rng, np.array(strata)[sexed], {"train": 0.45, "val": 0.15, "test": 0.4})
+    split[:pool][~sexed] = allot(rng, np.array(strata)[~sexed], {"train": 0.75, "val": 0.25})
     second = rng.integers(0, 200 * 86_400, total)
     return (
         pd.DataFrame(
@@ -127,7 +128,8 @@ def _coughvid(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 
 def _icbhi(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Recordings: stem, patient, diagnosis, age, sex, sample_rate, subtype, seconds, split (official: train, test).
+    """Recordings: stem, patient, diagnosis, age, sex, sample_rate, subtype, seconds, split (official: train,
+    test).
 
     As published, COPD patients 156 and 218 are on both sides. Device and rate rotate within each diagnosis.
     """
@@ -148,9 +150,9 @@ def _icbhi(rng: np.random.Generator, size: float) -> pd.DataFrame:
     number[[0, 1]] = 156, 218
     number[copd + healthy] = 226
     strata = ["both sides"] * 2 + [d if d in ("COPD", "Healthy") else "other" for d in diagnoses[2:]]
-    side = _allot(rng, strata, {"train": 0.6, "test": 0.4})
+    side = allot(rng, strata, {"train": 0.6, "test": 0.4})
     side[copd + healthy] = "train"
-    setups = [("Litt3200", 4_000), ("Meditron", 10_000), ("AKGC417L", 4_000), ("LittC2SE", 44_100)]
+    setups = [("Litt3200", 4_000), ("Meditron", 10_000), ("AKGC417L", 4_000), ("LittC2SE", 44_100), ("Meditron", 4_000)]
     rotation = {d: itertools.cycle(setups) for d in sorted(set(diagnoses))}
     rows = []
     for patient, diagnosis, split in sorted(zip(number.tolist(), diagnoses, side, strict=True)):
@@ -179,7 +181,7 @@ def _icbhi(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 
 def _hf_lung(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Recordings of 15 s at 4 kHz: name, part (HF_Lung_V1, HF_Lung_V1_IP), diagnosis (drives the sound only)."""
+    """Recordings: name, part (HF_Lung_V1, HF_Lung_V1_IP), diagnosis (drives the sound only)."""
     rows = []
     for part, steth, trunc in (("HF_Lung_V1", 16, 3), ("HF_Lung_V1_IP", 8, 1)):
         for index in range(_scaled(steth, size, 4)):
@@ -194,10 +196,11 @@ def _hf_lung(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 
 def _coswara(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Users: id, date, gender, smoker (as stored), age, covid_status, qualities of both coughs, fault, sample_rate.
+    """Users: id, date, gender, smoker (as stored), age, covid_status, qualities of both coughs, fault,
+    sample_rate.
 
-    `fault` of the shallow cough: "header only" (a 44-byte file) for one user, "silent" for another; both are of the
-    majority class. Two more users have a cough of quality 0, which OPERA leaves out.
+    `fault` of the shallow cough: "header only" (a 44-byte file) for one user, "silent" for another; both are
+    of the majority class. Two more users have a cough of quality 0, which OPERA leaves out.
     """
     groups = [  # gender, smoker, count, at least
         ("male", "y", 14, 6),
@@ -236,7 +239,7 @@ def _coswara(rng: np.random.Generator, size: float) -> pd.DataFrame:
             "quality_shallow": shallow,
             "quality_heavy": heavy,
             "fault": fault,
-            "sample_rate": rng.permutation(np.resize([16_000, 16_000, 44_100, 16_000, 48_000], total)),
+            "sample_rate": rng.permutation(np.resize([16_000, 44_100, 16_000, 16_000, 48_000, 16_000], total)),
         }
     )
     order = rng.permutation(total)
@@ -244,62 +247,43 @@ def _coswara(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 
 def _kauh(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Patients: number, diagnosis (as in the file name), condition (what is heard), group (healthy, asthma, COPD, ""),
-    sound, location, age, sex, seconds, fold (train, test: OPERA's patient-consistent split) and published (train, val,
-    test: OPERA's other split before its array lost its order).
+    """Patients: number, name (of the file, without the filter), condition (heard), group, seconds, fold (train, test).
 
-    Lower-case "copd" is no COPD for OPERA, which reads the file name literally.
+    `group` is what OPERA reads from the name: healthy, asthma, COPD, or "" for the rest and for lower-case "copd".
     """
-    asthma = ["Asthma", "asthma", "Asthma", "Asthma and lung fibrosis", "Asthma"]
-    chronic = ["COPD", "Heart Failure + COPD", "COPD", "COPD", "COPD"]
-    other = ["copd", "Heart Failure", "BRON", "Plueral Effusion"]
-    heard = {"N": "Healthy", "copd": "COPD", "BRON": "Bronchiolitis", "Plueral Effusion": "Heart Failure"}
-    healthy = _scaled(10, size, 6)
-    ill = _scaled(5, size, 3)
-    diagnosis = ["N"] * healthy + asthma[:ill] + chronic[:ill] + other[: _scaled(4, size, 2)]
-    diagnosis += ["Asthma", "COPD"] * max(0, ill - 5)
-    group = np.array([_kauh_group(text) for text in diagnosis], dtype=object)
-    fold, published = np.full(len(group), "", dtype=object), np.full(len(group), "", dtype=object)
-    member = group != ""
-    obstructive = group[member] != "healthy"
-    fold[member] = _allot(rng, obstructive, {"train": 0.67, "test": 0.33})
-    published[member] = _allot(rng, obstructive, {"train": 0.7, "val": 0.1, "test": 0.2})
-    sounds = {
-        "healthy": ["N"],
-        "asthma": ["E W", "I E W"],
-        "COPD": ["E W", "I C E W"],
-        "": ["C", "Crep", "I C B"],
-    }
-    return pd.DataFrame(
+    healthy, ill = _scaled(10, size, 6), _scaled(5, size, 3)
+    kinds = [  # diagnosis in the file name, condition, group, sounds
+        *[("N", "Healthy", "healthy", "N")] * healthy,
+        ("Asthma and lung fibrosis", "Asthma", "asthma", "I E W"),
+        ("asthma", "Asthma", "asthma", "E W"),
+        *[("Asthma", "Asthma", "asthma", "E W")] * (ill - 2),
+        ("Heart Failure + COPD", "COPD", "COPD", "I C E W"),
+        *[("COPD", "COPD", "COPD", "E W")] * (ill - 1),
+        ("copd", "COPD", "", "E W"),
+        ("Heart Failure", "Heart Failure", "", "Crep"),
+        *[("BRON", "Bronchiolitis", "", "C"), ("Pneumonia", "Pneumonia", "", "I C")][: _scaled(2, size, 0)],
+    ]
+    numbers = rng.permutation(np.arange(1, 113))[: len(kinds)].tolist()
+    places = rng.choice(["P L L", "P R L ", "P L M", "A R M", "P L L R", "P R U"], len(kinds))
+    rows = [
         {
-            "number": rng.permutation(np.arange(1, 113))[: len(group)],
-            "diagnosis": diagnosis,
-            "condition": [
-                heard.get(d, {"asthma": "Asthma", "COPD": "COPD"}.get(g, d))
-                for d, g in zip(diagnosis, group, strict=True)
-            ],
+            "number": number,
+            "name": f"{number}_{diagnosis},{sounds},{place},{rng.integers(20, 80)},{rng.choice(['F', 'M'])}.wav",
+            "condition": condition,
             "group": group,
-            "sound": [str(rng.choice(sounds[g])) for g in group],
-            "location": rng.choice(["P L L", "P R L ", "P L M", "A R M", "P L L R", "P R U"], len(group)),
-            "age": rng.integers(20, 80, len(group)),
-            "sex": rng.choice(["F", "M"], len(group)),
-            "seconds": rng.uniform(6.0, 9.0, len(group)),
-            "fold": fold,
-            "published": published,
+            "seconds": rng.uniform(6.0, 9.0),
         }
-    ).sort_values("number", ignore_index=True)
-
-
-def _kauh_group(diagnosis: str) -> str:
-    if diagnosis == "N":
-        return "healthy"
-    if "asthma" in diagnosis.lower():
-        return "asthma"
-    return "COPD" if "COPD" in diagnosis else ""
+        for number, place, (diagnosis, condition, group, sounds) in zip(numbers, places, kinds, strict=True)
+    ]
+    frame = pd.DataFrame(rows)
+    frame["fold"] = allot(
+        rng, frame["group"].replace({"asthma": "ill", "COPD": "ill"}).tolist(), {"train": 0.67, "test": 0.33}
+    )
+    return frame.sort_values("number", ignore_index=True)
 
 
 def _respiratory_tr(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Patients: id (H002..H050 with gaps), severity (0..4), split (train, val, test), each with CHEST_POSITIONS."""
+    """Patients: id (H002..H050 with gaps), severity (0..4), split (train, val, test)."""
     severity = np.repeat(np.arange(5), min(9, _scaled(4, size, 3)))
     numbers = np.sort(rng.choice(np.arange(2, 51), len(severity), replace=False))
     severity = rng.permutation(severity)
@@ -307,7 +291,7 @@ def _respiratory_tr(rng: np.random.Generator, size: float) -> pd.DataFrame:
         {
             "id": [f"H{number:03d}" for number in numbers],
             "severity": severity,
-            "split": _allot(rng, severity, {"train": 0.5, "val": 0.25, "test": 0.25}),
+            "split": allot(rng, severity, {"train": 0.5, "val": 0.25, "test": 0.25}),
         }
     )
 

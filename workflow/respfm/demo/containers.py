@@ -1,7 +1,7 @@
 """Audio files and archives as bytes, the same bytes for the same content.
 
-Time stamps, owners, stream serial numbers and encoder settings are fixed; nothing of the clock or the machine's
-user gets in.
+Time stamps, owners, stream serial numbers and encoder settings are fixed; nothing of the clock or the
+machine's user gets in.
 """
 
 import gzip
@@ -29,7 +29,7 @@ def wav(samples: np.ndarray, sample_rate: int, subtype: str = "PCM_16") -> bytes
 
 
 def opus(samples: np.ndarray, container: str) -> bytes:
-    """Opus of a mono 48 kHz signal in `container` "webm" (unknown duration, as browsers stream it) or "ogg"."""
+    """Opus of a mono 48 kHz signal in `container` "webm" (of unknown duration, like a browser's) or "ogg"."""
     import av
 
     buffer = io.BytesIO()
@@ -46,7 +46,7 @@ def opus(samples: np.ndarray, container: str) -> bytes:
 
 
 def vorbis(samples: np.ndarray, sample_rate: int) -> bytes:
-    """Ogg Vorbis of a mono signal; remuxed, because libsndfile draws the stream's serial number from the clock."""
+    """Ogg Vorbis of a mono signal; remuxed, because libsndfile takes the serial number from the clock."""
     import av
     import soundfile
 
@@ -90,7 +90,7 @@ def tar_gz(members: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def seven_zip(members: Iterable[tuple[str, bytes]]) -> bytes:
-    """7z (LZMA2) of (name, content) pairs; written from files, since 7z stores each file's own time and mode."""
+    """7z (LZMA2) of (name, content) pairs; made from files, since 7z stores each file's time and mode."""
     import py7zr
 
     filters = [{"id": py7zr.FILTER_LZMA2, "preset": 1}]

@@ -10,11 +10,7 @@ from respfm.demo.acoustics import COUGH_RATE, cough_recording, draw_voice
 from respfm.demo.cohort import COSWARA_DATES, Cohort, generator
 from respfm.demo.containers import tar_gz, wav
 
-_COLUMNS = (
-    "id,a,covid_status,record_date,ep,g,l_c,l_l,l_s,rU,smoker,cold,ht,diabetes,cough,ctDate,ctScan,ctScore,diarrhoea,"
-    "fever,loss_of_smell,mp,testType,test_date,test_status,um,vacc,bd,others_resp,ftg,st,ihd,asthma,others_preexist,"
-    "cld,pneumonia"
-).split(",")
+_COLUMNS = ["id", "a", "covid_status", "record_date", "ep", "g", "l_c", "l_l", "l_s", "rU", "smoker", "cold", "ht", "diabetes", "cough", "ctDate", "ctScan", "ctScore", "diarrhoea", "fever", "loss_of_smell", "mp", "testType", "test_date", "test_status", "um", "vacc", "bd", "others_resp", "ftg", "st", "ihd", "asthma", "others_preexist", "cld", "pneumonia"]
 
 
 def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
@@ -23,10 +19,7 @@ def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
         "*/combined_data.csv": lambda: _combined_data(cohort),
         "*/annotations/cough-heavy_labels.csv": lambda: _qualities(cohort, "heavy"),
         "*/annotations/cough-shallow_labels.csv": lambda: _qualities(cohort, "shallow"),
-        **{
-            f"*/{date}/{date}.tar.gz": lambda date=date: tar_gz(_members(cohort, date))
-            for date in COSWARA_DATES
-        },
+        **{f"*/{date}/{date}.tar.gz": lambda date=date: tar_gz(_members(cohort, date)) for date in COSWARA_DATES},
     }
 
 

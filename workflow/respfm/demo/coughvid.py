@@ -1,4 +1,4 @@
-"""COUGHVID v1 as on Zenodo: one zip of webm and ogg recordings with a JSON each, and metadata_compiled.csv."""
+"""COUGHVID v1 as on Zenodo: a zip of webm and ogg recordings with a JSON each, and metadata_compiled.csv."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
 
 
 def metadata(cohort: Cohort) -> pd.DataFrame:
-    """The rows of metadata_compiled.csv with its 40 columns; about one in seven has the first expert's labels."""
+    """The 40 columns of metadata_compiled.csv; about one row in seven has the first expert's labels."""
     people = cohort.coughvid
     rng = generator(cohort.seed, "coughvid metadata")
     answered = people["status"] != ""
@@ -33,9 +33,7 @@ def metadata(cohort: Cohort) -> pd.DataFrame:
         "datetime": people["datetime"],
         "cough_detected": people["cough_detected"].astype(str),
         "latitude": pd.Series(np.round(rng.uniform(-40, 60, len(people)), 1).astype(str)).where(located, ""),
-        "longitude": pd.Series(np.round(rng.uniform(-120, 120, len(people)), 1).astype(str)).where(
-            located, ""
-        ),
+        "longitude": pd.Series(np.round(rng.uniform(-120, 120, len(people)), 1).astype(str)).where(located, ""),
         "age": people["age"].astype(str).where(answered, ""),
         "gender": people["gender"],
         "respiratory_condition": (rng.random(len(people)) < 0.2),

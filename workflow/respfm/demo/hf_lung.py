@@ -1,4 +1,4 @@
-"""HF_Lung_V1 and HF_Lung_V1_IP: multi-part 7z of 15 s recordings at 4 kHz, each with a list of labelled intervals."""
+"""HF_Lung_V1 and HF_Lung_V1_IP: multi-part 7z of 15 s recordings at 4 kHz with labelled intervals."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""ICBHI 2017: a zip of recordings of mixed rates with cycle annotations, and three patient and split tables."""
+"""ICBHI 2017: a zip of recordings of mixed rates with cycle annotations, and patient and split tables."""
 
 from collections.abc import Callable, Iterator
 
@@ -35,20 +35,16 @@ def _diagnoses(cohort: Cohort) -> bytes:
 
 
 def _official_split(cohort: Cohort) -> bytes:
-    """The list names patient 226's recording with a wrong device, and OPERA appended a line with the right one."""
+    """The list names patient 226's recording with a wrong device; OPERA appended a line with the right one."""
     listed = [
         (stem.replace("226_1b1_Pl_sc_LittC2SE", "226_1b1_Pl_sc_Meditron"), split)
         for stem, split in zip(cohort.icbhi["stem"], cohort.icbhi["split"], strict=True)
     ]
-    return "".join(
-        f"{stem}\t{split}\r\n" for stem, split in [*listed, ("226_1b1_Pl_sc_LittC2SE", "train")]
-    ).encode()
+    return "".join(f"{stem}\t{split}\r\n" for stem, split in [*listed, ("226_1b1_Pl_sc_LittC2SE", "train")]).encode()
 
 
 def _demographics(cohort: Cohort) -> bytes:
     """Patient, age, sex, adult's BMI, child's weight and height."""
     patients = cohort.icbhi.drop_duplicates("patient")
     body = {True: "25.1\tNA\tNA", False: "NA\t30.5\t125"}
-    return "".join(
-        f"{p.patient}\t{p.age}\t{p.sex}\t{body[p.age >= 18]}\r\n" for p in patients.itertuples()
-    ).encode()
+    return "".join(f"{p.patient}\t{p.age}\t{p.sex}\t{body[p.age >= 18]}\r\n" for p in patients.itertuples()).encode()

@@ -1,4 +1,4 @@
-"""KAUH v3 as on Mendeley Data: one recording per patient through three stethoscope filters, labelled by file name."""
+"""KAUH v3 as on Mendeley Data: a recording per patient through three filters, labelled by file name."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,17 +14,12 @@ def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
     return {"*/jwyy9np4gv/*/file_downloaded": lambda: zip_archive(_members(cohort))}
 
 
-def file_name(patient: object, mode: str) -> str:
-    """`<mode>P<number>_<diagnosis>,<sound>,<location>,<age>,<sex>.wav`; blanks in the location are part of it."""
-    return f"{mode}P{patient.number}_{patient.diagnosis},{patient.sound},{patient.location},{patient.age},{patient.sex}.wav"
-
-
 def _members(cohort: Cohort) -> Iterator[tuple[str, bytes]]:
     for patient in cohort.kauh.itertuples():
         rng = generator(cohort.seed, "kauh", patient.number)
         sound, _ = chest_recording(rng, draw_chest(rng, patient.condition), patient.seconds)
         for mode, filtered in stethoscope_filters(sound).items():
             yield (
-                f"AudioFiles/{file_name(patient, mode)}",
+                f"AudioFiles/{mode}P{patient.name}",
                 wav(soxr.resample(filtered, CHEST_RATE, 4_000), 4_000),
             )

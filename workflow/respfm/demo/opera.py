@@ -1,15 +1,14 @@
-"""The OPERA repository's label, file-list and split arrays for the synthetic recordings, in its formats and orders."""
+"""The OPERA repository's label, file-list and split arrays, made for the synthetic recordings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from respfm.demo.cohort import CHEST_POSITIONS, Cohort, generator, shuffled
+from respfm.demo.cohort import CHEST_POSITIONS, Cohort, allot, generator, shuffled
 from respfm.demo.containers import npy
 from respfm.demo.coughvid import metadata_csv
-from respfm.demo.kauh import file_name
 
 _SEED = 1337  # of OPERA's own draws
 
@@ -23,7 +22,7 @@ def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
     }
 
 
-def _arrays(folder: str, columns: dict[str, pd.Series]) -> dict[str, Callable[[], bytes]]:
+def _arrays(folder: str, columns: dict[str, Sequence]) -> dict[str, Callable[[], bytes]]:
     return {f"{folder}/{name}.npy": lambda values=values: npy(values) for name, values in columns.items()}
 
 
@@ -52,9 +51,9 @@ def _coughvid(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
         "_train": pool[pool["split"] == "train"],
         "_val": pool[pool["split"] == "val"],
         "gender_test": pd.concat([pool[test & (pool["gender"] == sex)] for sex in ("female", "male")]),
-        "covid_test": shuffled(
-            pool[pool["status"].isin(["healthy", "COVID-19"])], cohort.seed, "covid test"
-        ).head(len(pool) // 3),
+        "covid_test": shuffled(pool[pool["status"].isin(["healthy", "COVID-19"])], cohort.seed, "covid test").head(
+            len(pool) // 3
+        ),
     }
     for name, rows in uuids.items():
         order = shuffled(rows, cohort.seed, "uuids", name)["uuid"]
@@ -86,9 +85,7 @@ def _coswara(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
         split = np.full(len(rows), "train")
         _, test = train_test_split(np.arange(len(rows)), test_size=0.2, random_state=_SEED, stratify=label)
         split[test] = "test"
-        sound = (
-            "datasets/Coswara-Data/Extracted_data/" + rows["date"] + "/" + rows["id"] + "/cough-shallow.wav"
-        )
+        sound = "datasets/Coswara-Data/Extracted_data/" + rows["date"] + "/" + rows["id"] + "/cough-shallow.wav"
         made |= _arrays(
             "feature/coswara_eval",
             {
@@ -101,36 +98,25 @@ def _coswara(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
 
 
 def _kauh(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
-    """T10: `train_test` goes with the file list; `train_test_split` is in the order of another list, as published."""
+    """T10: `train_test` is by patient; `train_test_split` lost the order of the file list, so it is by file."""
     patients = cohort.kauh[cohort.kauh["group"] != ""]
-    listed = [(patient, mode) for patient in patients.itertuples() for mode in ("B", "D", "E")]
-    order = generator(cohort.seed, "kauh order").permutation(len(listed))
-    files = [listed[index] for index in order]
-    misaligned = [patient.published for patient, _ in _other_order(cohort, files)]
+    rng = generator(cohort.seed, "kauh order")
+    rows = patients.merge(pd.DataFrame({"mode": ["B", "D", "E"]}), how="cross")
+    rows = rows.iloc[rng.permutation(len(rows))]
+    obstructive = (rows["group"] != "healthy").tolist()
     return _arrays(
         "feature/kauh_eval",
         {
-            "labels_both": [patient.group for patient, _ in files],
-            "sound_dir_loc_subset": [f"datasets/KAUH/AudioFiles/{file_name(*file)}" for file in files],
-            "train_test": [patient.fold for patient, _ in files],
-            "train_test_split": misaligned,
+            "labels_both": rows["group"],
+            "sound_dir_loc_subset": "datasets/KAUH/AudioFiles/" + rows["mode"] + "P" + rows["name"],
+            "train_test": rows["fold"],
+            "train_test_split": allot(rng, obstructive, {"train": 0.7, "val": 0.1, "test": 0.2}),
         },
     )
 
 
-def _other_order(cohort: Cohort, files: list) -> list:
-    """A permutation of `files` under which no class goes missing from a part of the published split."""
-    for attempt in range(1_000):
-        order = generator(cohort.seed, "kauh misaligned", attempt).permutation(len(files))
-        parts = [files[index][0].published != "train" for index in order]
-        found = {(part, patient.group == "healthy") for part, (patient, _) in zip(parts, files, strict=True)}
-        if len(found) == 4:
-            return [files[index] for index in order]
-    raise AssertionError("unreachable: both classes are in every half of nearly every permutation")
-
-
 def _respiratory_tr(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
-    """T11: all positions of a patient are on one side; Labels.csv starts with a byte order mark and ends in commas."""
+    """T11: by patient; Labels.csv starts with a byte order mark and its lines end in commas."""
     patients = cohort.respiratory_tr
     places = pd.DataFrame({"position": CHEST_POSITIONS})
     rows = shuffled(patients.merge(places, how="cross"), cohort.seed, "respiratory_tr order")

@@ -1,4 +1,4 @@
-"""RespiratoryDatabase@TR as on Mendeley Data: twelve chest positions per patient at 4 kHz, and Labels.xlsx."""
+"""RespiratoryDatabase@TR as on Mendeley Data: twelve positions per patient at 4 kHz, and Labels.xlsx."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,9 +17,7 @@ def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
 def _members(cohort: Cohort) -> Iterator[tuple[str, bytes]]:
     folder = "RespiratoryDatabase@TR"
     for patient in cohort.respiratory_tr.itertuples():
-        chest = draw_graded_chest(
-            generator(cohort.seed, "respiratory_tr patient", patient.id), patient.severity
-        )
+        chest = draw_graded_chest(generator(cohort.seed, "respiratory_tr patient", patient.id), patient.severity)
         for position in CHEST_POSITIONS:
             rng = generator(cohort.seed, "respiratory_tr", patient.id, position)
             sound, _ = chest_recording(rng, chest, 5.0)

@@ -1,4 +1,4 @@
-"""General audio: caricatures of ESC-10's ten sound classes, for the non-respiratory part of a pre-training mixture."""
+"""General audio: caricatures of ESC-10's ten sound classes, the non-respiratory part of a mixture."""
 
 from collections.abc import Callable
 
@@ -38,8 +38,7 @@ def _harmonics(pitch: np.ndarray, tilt: float) -> np.ndarray:
 def _dog(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
     envelope = _bouts(rng, t, 0.25, 0.6)
     return envelope * (
-        _harmonics(rng.uniform(300, 600) * (0.7 + 0.3 * envelope), 0.8)
-        + 0.5 * coloured_noise(rng, len(t), 0.3)
+        _harmonics(rng.uniform(300, 600) * (0.7 + 0.3 * envelope), 0.8) + 0.5 * coloured_noise(rng, len(t), 0.3)
     )
 
 
@@ -62,13 +61,11 @@ def _clock(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
     ticks = np.zeros(len(t))
     ticks[(np.arange(0.1, t[-1], 1 / rng.choice([1.0, 2.0, 4.0])) * SCENE_RATE).astype(int)] = 1
     ring = np.exp(-t[:2_000] / 0.004) * np.sin(2 * np.pi * rng.uniform(1_500, 4_000) * t[:2_000])
-    return signal.fftconvolve(ticks, ring)[: len(t)]
+    return signal.oaconvolve(ticks, ring)[: len(t)]
 
 
 def _sneeze(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
-    return _bouts(rng, t, 0.5, 2.5) * shaped_noise(
-        rng, len(t), SCENE_RATE, lambda f: f / (1 + (f / 3_000) ** 2)
-    )
+    return _bouts(rng, t, 0.5, 2.5) * shaped_noise(rng, len(t), SCENE_RATE, lambda f: f / (1 + (f / 3_000) ** 2))
 
 
 def _helicopter(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
