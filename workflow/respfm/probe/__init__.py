@@ -36,7 +36,7 @@ def linear_probe(
     regularised logistic regression per layer; `runs`, `order`, `reference_rng` and the task's recipe mean
     nothing to it.
 
-    Groups of layers train in `threads` threads, which changes no result.
+    Layers are trained in `threads` threads, which changes no result.
 
     Returns one row per layer and run; `auroc_val` and `auroc_test` are macro one-vs-rest AUROCs in 0 to 1.
     Raises `RespfmError` where the input cannot be probed.
@@ -49,7 +49,7 @@ def linear_probe(
     if protocol == "strict":
         from respfm.probe.strict import probe_strict
 
-        return probe_strict(data, seed, device)[0]
+        return probe_strict(data, seed, device, threads)[0]
     raise ValueError(f"protocol is {protocol!r}; known are 'published' and 'strict'")
 
 

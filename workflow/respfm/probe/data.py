@@ -67,14 +67,12 @@ class ProbeData:
             )
         if labels.size == 0 or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
             raise RespfmError(f"{name}: labels must be integers from 0; number the classes 0, 1, ...")
-        unknown = sorted(set(split) - set(SPLITS))
+        unknown = sorted(set(split.tolist()) - set(SPLITS))
         if unknown:
             raise RespfmError(f"{name}: the split is called {unknown[0]!r}; use train, val and test.")
         position = np.arange(labels.size) if order is None else np.asarray(order)
         if position.shape != labels.shape:
-            raise RespfmError(
-                f"{name}: {position.size} positions for {labels.size} recordings; give one each."
-            )
+            raise RespfmError(f"{name}: {position.size} positions for {labels.size} recordings; give one each.")
         by_position = np.argsort(position, kind="stable")
         rows = {part: by_position[split[by_position] == part] for part in SPLITS}
         classes = int(labels.max()) + 1
@@ -83,15 +81,11 @@ class ProbeData:
         layers = list(named) if layers is None else list(layers)
         missing = [layer for layer in layers if layer not in named]
         if missing:
-            raise RespfmError(
-                f"{name}: there is no layer {missing[0]!r}; the features have {', '.join(named)}."
-            )
+            raise RespfmError(f"{name}: there is no layer {missing[0]!r}; the features have {', '.join(named)}.")
         if patients is not None:
             patients = np.asarray(patients).astype(str)
             if patients.shape != labels.shape:
-                raise RespfmError(
-                    f"{name}: {patients.size} patients for {labels.size} recordings; give one each."
-                )
+                raise RespfmError(f"{name}: {patients.size} patients for {labels.size} recordings; give one each.")
         return cls(name, recipe, named, layers, labels.astype(np.int64), classes, rows, patients)
 
     def width(self, name: str) -> int:

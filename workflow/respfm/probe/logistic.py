@@ -38,9 +38,7 @@ class PrincipalAxes:
         return features @ self.axes
 
 
-def fit_logistic(
-    features: torch.Tensor, labels: torch.Tensor, classes: int, strengths: torch.Tensor
-) -> torch.Tensor:
+def fit_logistic(features: torch.Tensor, labels: torch.Tensor, classes: int, strengths: torch.Tensor) -> torch.Tensor:
     """Weights `[S, K, D + 1]`, bias last, that minimise summed cross-entropy + strength / 2 * |weights|^2.
 
     `features` are `[N, D]`, float64, best in principal axes; `labels` `[N]`, `strengths` `[S]`. K is 1 for
@@ -77,9 +75,7 @@ def predict_probability(features: torch.Tensor, weights: torch.Tensor) -> torch.
 
 
 class _Problem:
-    def __init__(
-        self, features: torch.Tensor, labels: torch.Tensor, classes: int, strengths: torch.Tensor
-    ) -> None:
+    def __init__(self, features: torch.Tensor, labels: torch.Tensor, classes: int, strengths: torch.Tensor) -> None:
         self.features = torch.nn.functional.pad(features, (0, 1), value=1.0)
         self.squares = self.features.square().mean(dim=0)
         self.outputs = 1 if classes == 2 else classes
@@ -131,9 +127,7 @@ class _Problem:
             normaliser = torch.nn.functional.softplus(logits).sum(dim=(0, 2))
         else:
             normaliser = logits.logsumexp(dim=2).sum(dim=0)
-        return (
-            normaliser - (logits * self.targets).sum(dim=(0, 2)) + _dot(self.penalty * weights, weights) / 2
-        )
+        return normaliser - (logits * self.targets).sum(dim=(0, 2)) + _dot(self.penalty * weights, weights) / 2
 
     def _logits(self, weights: torch.Tensor) -> torch.Tensor:
         return (self.features @ weights.flatten(0, 1).T).view(len(self.features), *weights.shape[:2])

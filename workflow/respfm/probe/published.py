@@ -7,7 +7,6 @@ ties) are tested.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from respfm.probe.auroc import auroc
 from respfm.probe.data import ProbeData
+from respfm.probe.threads import map_in_threads
 
 LEARNING_RATE, DECAY = 1e-4, 0.97
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -46,20 +46,12 @@ def probe_published(
     comes."""
     seeds = list(range(seed, seed + runs))
     groups = list(_groups(data, runs, device))
+    results = map_in_threads(lambda group: train_heads(data, group, seeds, reference_rng, device), groups, threads)
     scores = []
-    intra_op_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with (
-            ThreadPoolExecutor(threads) as pool,
-            tqdm(total=len(data.layers), desc=f"probe {data.task}", unit="layer", disable=None) as progress,
-        ):
-            results = pool.map(lambda group: train_heads(data, group, seeds, reference_rng, device), groups)
-            for group, selected in zip(groups, results, strict=True):
-                scores += _score_rows(data, group, seeds, selected)
-                progress.update(len(group))
-    finally:
-        torch.set_num_threads(intra_op_threads)
+    with tqdm(total=len(data.layers), desc=f"probe {data.task}", unit="layer", disable=None) as progress:
+        for group, selected in zip(groups, results, strict=True):
+            scores += _score_rows(data, group, seeds, selected)
+            progress.update(len(group))
     return pd.DataFrame(scores)
 
 
@@ -131,8 +123,8 @@ def _clipped_gradient(
 ) -> torch.Tensor:
     """Gradient `[G R, C, D]` of each head's loss on its own batch, of norm at most 1.
 
-    `weights` are `[G R, C, D]`, `features` `[G, N, D]`, `rows` `[R, B]` and one-hot `targets` `[R, C, B]`; the
-    batches are gathered in the `buffer`, because fresh memory costs more than the arithmetic.
+    `weights` are `[G R, C, D]`, `features` `[G, N, D]`, `rows` `[R, B]` and one-hot `targets` `[R, C, B]`.
+    Batches are gathered in the `buffer`, because fresh memory costs more than the arithmetic.
     """
     layers, heads = len(features), len(weights)
     batch = buffer[: heads * rows.shape[1] * features.shape[2]].view(layers, rows.numel(), -1)
@@ -152,9 +144,7 @@ def _auroc_of_heads(features: torch.Tensor, weights: torch.Tensor, labels: np.nd
     return auroc(probability.transpose(2, 3).cpu().numpy(), labels).astype(np.float32)
 
 
-def _draw_as_reference(
-    seed: int, classes: int, dim: int, count: int, epochs: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _draw_as_reference(seed: int, classes: int, dim: int, count: int, epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Initial weights `[C, D + 1]` and row orders `[epochs, N]` as OPERA's code draws them.
 
     The affine layer first draws its default weights and biases; each epoch's loaders draw a base seed and a

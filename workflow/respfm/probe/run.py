@@ -36,11 +36,8 @@ def probe_task(
     whose column `default_layer` marks the layer that the model itself prefers, and, under `strict`, the test
     predictions. Raises `RespfmError` when recordings of the task have no embedding.
     """
-    import torch
-
-    torch.set_num_threads(threads)
     table = pd.read_parquet(task_parquet)
-    with h5py.File(embeddings_h5, "r") as file:
+    with _open_embeddings(embeddings_h5) as file:
         features = stored_layers(file, table["recording"].astype(str).to_numpy())
         model = str(file.attrs["model"])
         default_layer = _text(file.attrs["default_layer"])
@@ -59,7 +56,7 @@ def probe_task(
         else:
             from respfm.probe.strict import probe_strict
 
-            scores, predicted = probe_strict(data, seed, device)
+            scores, predicted = probe_strict(data, seed, device, threads)
             predicted.insert(0, "recording", table["recording"].to_numpy()[predicted.pop("row")])
             if predictions is not None:
                 with atomic_path(predictions) as temporary:
@@ -101,6 +98,15 @@ def stored_layers(file: h5py.File, recordings: np.ndarray) -> dict[str, StoredLa
         )
     rows = np.array([position[name] for name in recordings], dtype=np.int64)
     return {layer: StoredLayer(file["layers"][layer], rows) for layer in map(_text, file.attrs["layers"])}
+
+
+def _open_embeddings(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise RespfmError(
+            f"{path} is not a whole embedding file ({error}); delete it and extract the embeddings again."
+        ) from error
 
 
 def _text(value: str | bytes) -> str:

@@ -101,9 +101,7 @@ def permutation_p_value(
     return float((1 + (score[1:] >= score[0] - 1e-12).sum()) / (1 + samples))
 
 
-def sensitivity_at_specificity(
-    probabilities: np.ndarray, labels: np.ndarray, specificity: float = 0.9
-) -> float:
+def sensitivity_at_specificity(probabilities: np.ndarray, labels: np.ndarray, specificity: float = 0.9) -> float:
     """Highest sensitivity at that specificity: of class 1, or the mean over classes if more than two."""
     classes = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
     values = []
