@@ -1,10 +1,17 @@
 """The publishers' folders rebuilt from the real metadata, with empty files where the audio would be."""
 
 import csv
+import functools
+import importlib
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
+from respfm.curate.tasks import build_task
+
+CONFIG = Path(__file__).resolve().parents[1] / "config"
 
 GITHUB = "mirror/raw.githubusercontent.com"
 
@@ -82,10 +89,49 @@ def respiratory_tr(shared_data: Path, root: Path) -> Path:
     return root
 
 
+def hf_lung(shared_data: Path, root: Path) -> Path:
+    """V1 with its real names; of V1_IP, whose list is not here, as many as the paper's total leaves for it."""
+    table = pd.read_csv(opera_root(shared_data) / "datasets/hf_lung/metadata.csv")
+    steth = table[table["filename"].str.startswith("steth")]
+    _touch(root, [f"HF_Lung_V1/{row.split}/{row.filename}.wav" for row in table.itertuples()])
+    remaining = 3839 - (steth["split"] == "train").sum()
+    _touch(root, [f"HF_Lung_V1_IP/train/steth_ip_{number:04d}.wav" for number in range(remaining)])
+    _touch(root, [f"HF_Lung_V1_IP/test/steth_ip_test_{number}.wav" for number in range(3)])
+    return root
+
+
 KINDS = {
     "coughvid": coughvid,
     "icbhi": icbhi,
+    "hf_lung": hf_lung,
     "coswara": coswara,
     "kauh": kauh,
     "respiratory_tr": respiratory_tr,
 }
+
+
+def registry(name: str) -> dict:
+    return yaml.safe_load((CONFIG / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def real_recordings(shared_data: Path) -> dict[str, pd.DataFrame]:
+    """Recordings of every data set, by its name, as if all audio were there and good."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            kind: importlib.import_module(f"respfm.curate.{kind}")
+            .list_recordings(make(shared_data, Path(folder) / kind), {})
+            .assign(quarantine="")
+            for kind, make in KINDS.items()
+        }
+
+
+@functools.cache
+def real_tasks(shared_data: Path) -> dict[tuple[str, str], pd.DataFrame]:
+    """Every task of config/tasks.yaml under both protocols, from OPERA's arrays, by (protocol, task)."""
+    recordings, opera = real_recordings(shared_data), opera_root(shared_data)
+    return {
+        (protocol, name): build_task(name, task, protocol, recordings[task["dataset"]], opera, seed=0)
+        for name, task in registry("tasks").items()
+        for protocol in ("published", "strict")
+    }

@@ -31,7 +31,7 @@ def _as_utf8(path: str) -> str:
     try:
         return path.encode().decode()
     except UnicodeEncodeError as error:
-        raise RespfmError(f"the file name {ascii(path)} is not UTF-8; rename the file") from error
+        raise RespfmError(f"the file name {path!a} is not UTF-8; rename the file") from error
 
 
 def audio_files(root: Path, suffixes: Iterable[str] = AUDIO_SUFFIXES) -> list[str]:
