@@ -16,9 +16,10 @@ import pytest
 import yaml
 from loopback import Resource, running_server
 from respfm.errors import RespfmError
-from respfm.retrieve import fetch_dataset, raw_root, weights_path
+from respfm.retrieve import fetch_dataset, raw_root
 from respfm.retrieve.download import Patience
 from respfm.retrieve.mirror import local_copies, mirror_path
+from respfm.sources import weights_path
 from test_retrieve_archives import FILES, cut, make_7z, make_split_zip, make_tar, make_zip, read_tree
 
 REGISTRY = yaml.safe_load((Path(__file__).parents[1] / "config" / "datasets.yaml").read_text())
@@ -311,16 +312,16 @@ def test_rerun_after_a_kill(tmp_path):
 
 
 def test_weights_of_a_checkpoint(tmp_path):
-    make_zip(tmp_path / "m2d.zip", {"m2d_vit_base-80x608p16x16/checkpoint-300.pth": b"w", "README": b""})
-    entry = {"files": [{"url": "https://github.com/a/m2d.zip", "unpack": "zip"}]}
-    (tmp_path / "mirror" / "github.com" / "a").mkdir(parents=True)
-    (tmp_path / "m2d.zip").rename(tmp_path / "mirror" / "github.com" / "a" / "m2d.zip")
+    folder = tmp_path / "mirror" / "github.com" / "a"
+    folder.mkdir(parents=True)
+    make_zip(folder / "m2d.zip", {"m2d_vit_base-80x608p16x16/checkpoint-300.pth": b"w", "README": b""})
+    member = "m2d_vit_base-80x608p16x16/checkpoint-300.pth"
+    entry = {"files": [{"url": "https://github.com/a/m2d.zip", "unpack": "zip", "member": member}]}
     target = fetch(tmp_path, entry, [str(tmp_path / "mirror")], offline=True)
-    path = weights_path(target / ".sources.json")
-    assert path == target / "m2d_vit_base-80x608p16x16" / "checkpoint-300.pth"
-    path.with_name("other.pth").write_bytes(b"")
-    with pytest.raises(RespfmError, match=r"must hold one file of weights .*checkpoint-300.pth, other.pth"):
-        weights_path(target / ".sources.json")
+    assert weights_path(target / ".sources.json") == str(target / member)
+    entry["files"][0]["member"] = "checkpoint-300.pth"
+    with pytest.raises(RespfmError, match=r"m2d.zip does not hold checkpoint-300.pth"):
+        fetch(tmp_path, entry, [str(tmp_path / "mirror")], offline=True)
 
 
 def test_mirror_that_is_no_folder(tmp_path):

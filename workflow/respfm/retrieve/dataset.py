@@ -34,7 +34,8 @@ def fetch_dataset(
     other mirrors and at its address, in this order. `target` is replaced as a whole, at the end.
 
     Args:
-        entry: the data set's entry of config/datasets.yaml.
+        entry: the data set's entry of config/datasets.yaml; a file's `member` names the one file inside an
+            archive that matters, which `.sources.json` then points to.
         mirrors: see `respfm.retrieve.mirror.Mirror`.
         offline: never open a socket.
         local: directory of a corpus that was collected by hand and is unpacked; it is used in place.
@@ -82,7 +83,8 @@ def fetch_dataset(
         shutil.rmtree(staging, ignore_errors=True)
     obtained = [part for _, parts in files for part in parts]
     finder.first_use.remember([part for part in obtained if part.path.is_relative_to(finder.downloads)])
-    _write_sources(target, name, ".", [part.record() for part in obtained], finder.left_out)
+    member = next((file["member"] for file in entry["files"] if "member" in file), None)
+    _write_sources(target, name, ".", [part.record() for part in obtained], finder.left_out, member)
 
 
 def _place(file: dict, parts: Sequence[Obtained], staging: Path) -> None:
@@ -96,6 +98,8 @@ def _place(file: dict, parts: Sequence[Obtained], staging: Path) -> None:
         return
     try:
         unpack([part.path for part in parts], file["unpack"], path.parent)
+        if "member" in file and not (staging / file["member"]).is_file():
+            raise RespfmError(f"{parts[0].path} does not hold {file['member']}: correct `member` in the registry.")
     except RespfmError:
         for part in parts:
             if part.fresh and part.against == "first use":
@@ -125,8 +129,12 @@ def _use_local(name: str, entry: dict, target: Path, corpus: Path) -> None:
         for piece in pieces
         if (corpus / piece.name).is_file()
     ]
-    _write_sources(target, name, str(corpus.resolve()), [file.record() for file in checked], [])
+    _write_sources(target, name, str(corpus.resolve()), [file.record() for file in checked])
 
 
-def _write_sources(target: Path, name: str, root: str, files: list[dict], left_out: list[str]) -> None:
-    write_json(target / SOURCES, {"dataset": name, "root": root, "files": files, "left_out": left_out})
+def _write_sources(
+    target: Path, name: str, root: str, files: list[dict], left_out: Sequence[str] = (), member: str | None = None
+) -> None:
+    """Write the record that makes a data set complete."""
+    record = {"dataset": name, "root": root, "files": files, "left_out": list(left_out)}
+    write_json(target / SOURCES, record | ({"member": member} if member else {}))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from respfm.errors import RespfmError
 from respfm.retrieve.checksums import Expected
 
 _CHECKS = ("bytes", "sha256", "git_blob", "md5")
@@ -24,15 +25,25 @@ def file_name(file: dict) -> str:
 
 
 def pieces_of(file: dict) -> list[Piece]:
-    """The remote files behind one entry of `files`; their names are paths below the data set's downloads."""
+    """The remote files behind one entry of `files`; their names are paths below the data set's downloads.
+
+    Raises:
+        RespfmError: a file in parts has not as many digests or sizes as parts.
+    """
     name = file_name(file)
     urls = (file["url"], *file.get("alternatives", ()))
-    if not file.get("parts"):
-        return [Piece(urls, name, Expected(**{key: file[key] for key in _CHECKS if key in file}))]
+    checks = {key: file[key] for key in _CHECKS if key in file}
+    if "parts" not in file:
+        return [Piece(urls, name, Expected(**checks))]
+    for key, values in checks.items():
+        if not isinstance(values, list) or len(values) != len(file["parts"]):
+            raise RespfmError(
+                f"{file['url']} is published in {len(file['parts'])} parts: give as many values of {key}."
+            )
     split_zip = file.get("unpack") == "zip-split"
     pieces = []
     for index, part in enumerate(file["parts"]):
-        expected = Expected(**{key: file[key][index] for key in _CHECKS if key in file})
-        named = [(base.rpartition(".")[0] if split_zip else base) + f".{part}" for base in (*urls, name)]
+        named = [f"{base.rpartition('.')[0] if split_zip else base}.{part}" for base in (*urls, name)]
+        expected = Expected(**{key: values[index] for key, values in checks.items()})
         pieces.append(Piece(tuple(named[:-1]), named[-1], expected))
     return pieces
