@@ -81,6 +81,25 @@ def test_fine_tuned_checkpoint_with_prefixes_and_head(tmp_path):
     assert same(loaded, network)
 
 
+def test_checkpoint_of_the_msm_mae_repository(tmp_path):
+    config = M2DConfig(objective="msm_mae", input_size=(80, 512), dim=64, depth=2, heads=1)
+    model = M2D(config)
+    for block in (*model.blocks, *model.decoder_blocks):
+        bias = torch.randn_like(block.attn.qkv.bias)
+        bias[len(bias) // 3 : -len(bias) // 3] = 0
+        block.attn.qkv.bias.data = bias
+    state = model.state_dict()
+    for key in [key for key in state if key.endswith("qkv.bias")]:
+        query, _, value = state.pop(key).chunk(3)
+        state |= {key.replace("qkv.bias", "q_bias"): query, key.replace("qkv.bias", "v_bias"): value}
+    del state["norm_stats"]
+    (tmp_path / "80x512p16x16_paper").mkdir()
+    torch.save({"model": state}, tmp_path / "80x512p16x16_paper" / "checkpoint-100.pth")
+    loaded = load_checkpoint(tmp_path / "80x512p16x16_paper" / "checkpoint-100.pth")
+    assert loaded.config == config
+    assert same(loaded, model)
+
+
 @pytest.mark.parametrize(
     ("folder", "sizes"),
     [

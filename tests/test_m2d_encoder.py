@@ -50,9 +50,9 @@ def test_mean_pooling(m2d):
 @torch.no_grad()
 def test_frame_features(m2d):
     golden = arrays("features_16x16_seed0")
-    (chunk,) = m2d.chunks(m2d.spectrograms(clip(0)[None])[0])
+    ((chunk, columns),) = m2d.chunks(m2d.spectrograms(clip(0)[None])[0])
+    assert columns == golden["nframes0"]
     frames = [m2d.network.to_frames(tokens)[0] for tokens in m2d.network.layer_tokens(chunk[None, None])]
-    assert len(frames[0]) == golden["nframes0"]
     for layer in (0, 3, 11):
         ours = frames[layer][golden["fsel0"], ::7]
         np.testing.assert_allclose(ours, golden[f"frames0_L{layer}"], **TOLERANCE)
@@ -121,11 +121,32 @@ def test_equal_chunks_are_encoded_once():
     assert seen == [3, 1]
 
 
-def test_chunks_of_1001_frames_drop_their_remainder():
-    small = load_encoder("m2d", input_size=(80, 1001), **SMALL)
-    chunks = small.chunks(torch.zeros(80, 2000))
-    assert [chunk.shape[-1] for chunk in chunks] == [1001, 1001]
-    assert [c.shape[-1] for c in load_encoder("m2d", **SMALL).chunks(torch.zeros(80, 1001))] == [608, 400]
+@pytest.mark.parametrize(
+    ("input_size", "padding", "frames", "expected"),
+    [
+        ((80, 608), "patch", 1001, [(608, 38), (400, 25)]),
+        ((80, 608), "patch", 609, [(608, 38), (16, 1)]),
+        ((80, 608), "patch", 1216, [(608, 38), (608, 38)]),
+        ((80, 1001), "patch", 2000, [(1001, 62), (1001, 62)]),
+        ((80, 512), "unit", 1001, [(512, 32), (512, 31)]),
+        ((80, 512), "unit", 1024, [(512, 32), (512, 32)]),
+        ((80, 512), "unit", 5, [(512, 1)]),
+    ],
+)
+def test_chunks(input_size, padding, frames, expected):
+    small = load_encoder("m2d", input_size=input_size, padding=padding, **SMALL)
+    chunks = small.chunks(torch.zeros(80, frames))
+    assert [(chunk.shape[-1], columns) for chunk, columns in chunks] == expected
+
+
+@torch.no_grad()
+def test_padding_of_a_whole_unit_is_attended_to_but_not_averaged():
+    small = load_encoder("msm_mae", input_size=(80, 512), padding="unit", norm_stats=(-5.0, 3.0), **SMALL)
+    waveform = torch.randn(1, 16_000)
+    spectrogram = (small.logmel(waveform) + 5) / 3
+    padded = torch.nn.functional.pad(spectrogram, (0, 512 - 101))
+    frames = small.network.frame_features(padded[:, None])[0]
+    torch.testing.assert_close(small.embed(waveform)["block3"][0], frames[:7].mean(0), rtol=0, atol=1e-5)
 
 
 def test_layers_and_options():

@@ -1,11 +1,11 @@
-"""M2D and its relatives (M2D+Resp, ftAS, CLAP, S, 16x4, 80x2, MSM-MAE): one ViT encoder, all layers in one
-pass.
+"""M2D and its relatives (M2D+Resp, ftAS, CLAP, S, 16x4, 80x2, MSM-MAE): one ViT encoder, all layers in one pass.
 
-As in the paper's plugin: a clip is cut into chunks of the length that the network was trained on, the last
-one padded with zeros (after normalisation) up to a whole patch; chunks are encoded on their own and every
-output frame counts once.
+As in the paper's plugin: a clip is cut into chunks of the length that the network was trained on, the last one padded
+with zeros (after normalisation); chunks are encoded on their own and every output frame counts once.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ class M2DAudioEncoder:
     """Clip embeddings of an M2D network.
 
     Layers "block1".."blockN" are the residual stream after each block; the last is after the final LayerNorm.
-    `pooling` "concat" keeps the frequency rows apart (F * dim values, lowest first), "mean" averages them
-    (dim values). Chunks have `unit_frames` frames (the trained length if None; positions of longer ones are
-    interpolated).
+    `pooling` "concat" keeps the frequency rows apart (F * dim values, lowest first), "mean" averages them (dim values).
+    Chunks have `unit_frames` frames (the trained length if None; positions of longer ones are interpolated). `padding`
+    "patch" fills the last chunk up to a whole patch (M2D), "unit" up to a whole chunk, of which the frames without any
+    input are then left out (the msm-mae repository).
     """
 
     def __init__(
@@ -35,9 +36,12 @@ class M2DAudioEncoder:
         pooling: str = "concat",
         default_layer: str | None = None,
         unit_frames: int | None = None,
+        padding: str = "patch",
     ) -> None:
-        if pooling not in ("concat", "mean"):
-            raise RespfmError(f"pooling {pooling!r} is not known; it is 'concat' or 'mean'")
+        for name, value, known in (("pooling", pooling, ("concat", "mean")), ("padding", padding, ("patch", "unit"))):
+            if value not in known:
+                raise RespfmError(f"{name} {value!r} is not known; it is {' or '.join(map(repr, known))}")
+        self.padding = padding
         self.network = network.eval()
         self.pooling = pooling
         self.sample_rate = network.config.sample_rate
@@ -68,23 +72,21 @@ class M2DAudioEncoder:
         else:
             clips = zip(waveforms, lengths.tolist(), strict=True)
             spectrograms = [self.spectrograms(clip[None, :length])[0] for clip, length in clips]
-        groups: dict[int, list[tuple[int, Tensor]]] = {}
+        groups = defaultdict(list)
         for row, spectrogram in enumerate(spectrograms):
-            for chunk in self.chunks(spectrogram):
-                groups.setdefault(chunk.shape[-1], []).append((row, chunk))
-        grid_rows, width = self.network.config.grid[0], self.network.config.patch_size[1]
-        sums = {
-            layer: waveforms.new_zeros(len(spectrograms), grid_rows, self.network.config.dim) for layer in self.layers
-        }
-        frames = waveforms.new_zeros(len(spectrograms))
-        for columns, members in groups.items():
-            rows = torch.tensor([row for row, _ in members], device=waveforms.device)
+            for chunk, columns in self.chunks(spectrogram):
+                groups[chunk.shape[-1], columns].append((row, chunk))
+        rows, dim = self.network.config.grid[0], self.network.config.dim
+        sums = {layer: waveforms.new_zeros(len(spectrograms), rows, dim) for layer in self.layers}
+        frames = waveforms.new_zeros(len(spectrograms), 1, 1)
+        for (_, columns), members in groups.items():
+            owners = torch.tensor([row for row, _ in members], device=waveforms.device)
             chunks, place = torch.stack([chunk for _, chunk in members]).unique(dim=0, return_inverse=True)
-            frames.index_add_(0, rows, frames.new_full((len(rows),), columns // width))
+            frames.index_add_(0, owners, frames.new_full((len(owners), 1, 1), columns))
             for layer, tokens in zip(self.layers, self.network.layer_tokens(chunks[:, None]), strict=True):
-                pooled = tokens.unflatten(1, (grid_rows, -1)).sum(2, dtype=torch.float32)
-                sums[layer].index_add_(0, rows, pooled[place])
-        means = {layer: total / frames[:, None, None] for layer, total in sums.items()}
+                pooled = tokens.unflatten(1, (rows, -1))[:, :, :columns].sum(2, dtype=torch.float32)
+                sums[layer].index_add_(0, owners, pooled[place])
+        means = {layer: total / frames for layer, total in sums.items()}
         return {layer: x.flatten(1) if self.pooling == "concat" else x.mean(1) for layer, x in means.items()}
 
     def spectrograms(self, waveforms: Tensor) -> Tensor:
@@ -94,11 +96,16 @@ class M2DAudioEncoder:
         mean, std = self.network.norm_stats
         return (self.logmel(waveforms) - mean) / std
 
-    def chunks(self, spectrogram: Tensor) -> list[Tensor]:
-        """[mels, frames] -> chunks of `unit_frames`; the last is padded to whole patches."""
+    def chunks(self, spectrogram: Tensor) -> list[tuple[Tensor, int]]:
+        """[mels, frames] -> chunks of `unit_frames` (the last maybe shorter), each with its number of output frames."""
+        width = self.network.config.patch_size[1]
         *whole, last = spectrogram.split(self.unit_frames, dim=-1)
-        padding = -last.shape[-1] % self.network.config.patch_size[1]
-        return [*whole, F.pad(last, (0, padding))[:, : self.unit_frames]]
+        missing = self.unit_frames - last.shape[-1]
+        if self.padding == "patch":
+            missing = min(missing, -last.shape[-1] % width)
+        pieces = [(piece, piece.shape[-1] // width) for piece in whole]
+        last = F.pad(last, (0, missing))
+        return [*pieces, (last, last.shape[-1] // width - missing // width)]
 
 
 def load(
@@ -106,15 +113,18 @@ def load(
     pooling: str = "concat",
     default_layer: str | None = None,
     unit_frames: int | None = None,
+    padding: str = "patch",
+    norm_stats: Sequence[float] | None = None,
     random_seed: int | None = None,
-    input_size: tuple[int, int] | None = None,
+    input_size: Sequence[int] | None = None,
     trust: bool = False,
     **architecture: Any,
 ) -> M2DAudioEncoder:
     """Load a published or own checkpoint, or draw random weights from `random_seed` for a control.
 
-    `input_size` (mels, frames) is needed only where neither name nor weights tell it. `architecture` holds
-    fields of M2DConfig: those of a random network, or what a checkpoint is expected to have.
+    `input_size` (mels, frames) is needed only where neither name nor weights tell it; `norm_stats` (mean, standard
+    deviation) replaces the statistics of the checkpoint. `architecture` holds fields of M2DConfig: those of a random
+    network, or what a checkpoint is expected to have.
     """
     if checkpoint is not None:
         network = load_checkpoint(checkpoint, encoder_only=True, input_size=input_size, trust=trust)
@@ -129,4 +139,6 @@ def load(
             network = M2DEncoder(M2DConfig.from_dict(architecture))
     else:
         raise RespfmError("M2D needs a checkpoint file, or `weights: random` with a random_seed")
-    return M2DAudioEncoder(network, pooling, default_layer, unit_frames)
+    if norm_stats is not None:
+        network.norm_stats.data = torch.tensor(norm_stats, dtype=torch.float32)
+    return M2DAudioEncoder(network, pooling, default_layer, unit_frames, padding)

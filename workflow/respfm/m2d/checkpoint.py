@@ -23,7 +23,7 @@ PREFIXES = ("module.ar.runtime.backbone.", "backbone.", "module.")
 HEAD_DIM = 64
 MEL_BANDS = 80
 ENCODER_PART = re.compile(r"(cls_token|pos_embed|norm_stats|patch_embed|blocks|norm)(\.|$)")
-FOLDER_NAME = re.compile(r"\w+?-(\d+)x(\d+)p(\d+)x(\d+)(?:p(\d+)k)?(?:-|$)")
+FOLDER_NAME = re.compile(r"(?:\w+-)?(\d+)x(\d+)p(\d+)x(\d+)(?:p(\d+)k)?(?:[-_]|$)")
 
 
 def load_checkpoint(
@@ -67,7 +67,7 @@ def read_checkpoint(
     if not isinstance(content, dict):
         raise RespfmError(f"{path}: holds a {type(content).__name__}, not the weights of an M2D network")
     state = content.get("model", content)
-    state = {_plain_name(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    state = _join_biases({_plain_name(key): value for key, value in state.items() if isinstance(value, Tensor)})
     if not {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= state.keys():
         raise RespfmError(f"{path}: not an M2D checkpoint; its tensors are called {', '.join([*state][:3])} ...")
     if own := _own_config(path, content):
@@ -79,6 +79,16 @@ def _plain_name(key: str) -> str:
     for prefix in PREFIXES:
         key = key.removeprefix(prefix)
     return key
+
+
+def _join_biases(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The msm-mae repository stores the biases of query and value and has none for the key."""
+    joined = {key: value for key, value in state.items() if not key.endswith((".q_bias", ".v_bias"))}
+    for key, query in state.items():
+        if key.endswith(".attn.q_bias"):
+            value = state[key.replace("q_bias", "v_bias")]
+            joined[key.replace("q_bias", "qkv.bias")] = torch.cat([query, torch.zeros_like(query), value])
+    return joined
 
 
 def _own_config(path: Path, content: dict[str, Any]) -> M2DConfig | None:
