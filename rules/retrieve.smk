@@ -8,7 +8,7 @@ Steps: make_demo_corpus (demo only), retrieve_archive, retrieve_checkpoint.
 
 rule make_demo_corpus:
     input:
-        code=code("make_demo_corpus"),
+        code=code_by("make_demo_corpus", lambda wildcards: f"respfm.demo.{wildcards.dataset}"),
     output:
         manifest="<results>/mirror/{dataset}/MANIFEST.csv",
     log:

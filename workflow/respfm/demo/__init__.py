@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from respfm.demo.cohort import build_cohort
+from respfm.demo.containers import StandIns
 from respfm.errors import RespfmError
 from respfm.files import atomic_path, file_digest
 
@@ -45,7 +46,7 @@ def write_dataset(dataset: str, entry: dict, target: Path, size: float, seed: in
     _write_manifest(target, written)
 
 
-def _stand_in(stand_ins: dict[str, Callable[[], bytes]], url: str, dataset: str) -> Callable[[], bytes]:
+def _stand_in(stand_ins: StandIns, url: str, dataset: str) -> Callable[[], bytes]:
     for pattern, make in stand_ins.items():
         if fnmatchcase(unquote(url), pattern):
             return make

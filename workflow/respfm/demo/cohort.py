@@ -75,8 +75,7 @@ def allot(rng: np.random.Generator, strata: Sequence[object], shares: dict[str, 
 
 
 def _coughvid(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Recordings of unknown people: uuid, datetime, cough_detected, status, gender, age, container, seconds,
-    split.
+    """Recordings of unknown people: uuid, datetime, cough_detected, status, gender, age, container, seconds, split.
 
     `split` is "" below the pool threshold of 0.8. Among the scores are one 0.8 and three 0.95 exactly.
     """
@@ -128,22 +127,12 @@ def _coughvid(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 
 def _icbhi(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Recordings: stem, patient, diagnosis, age, sex, sample_rate, subtype, seconds, split (official: train,
-    test).
+    """Recordings: stem, patient, diagnosis, age, sex, sample_rate, subtype, seconds, split (official: train, test).
 
     As published, COPD patients 156 and 218 are on both sides. Device and rate rotate within each diagnosis.
     """
     copd, healthy = _scaled(12, size, 6), _scaled(10, size, 6)
-    others = [
-        "Pneumonia",
-        "URTI",
-        "Bronchiectasis",
-        "Bronchiolitis",
-        "URTI",
-        "LRTI",
-        "Bronchiectasis",
-        "Asthma",
-    ]
+    others = ["Pneumonia", "URTI", "Bronchiectasis", "Bronchiolitis", "URTI", "LRTI", "Asthma", "Pneumonia"]
     diagnoses = ["COPD"] * copd + ["Healthy"] * healthy + others[: _scaled(8, size, 2)]
     free = sorted(set(range(101, 226)) - {156, 218})
     number = rng.choice(free, len(diagnoses), replace=False)
@@ -196,11 +185,10 @@ def _hf_lung(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 
 def _coswara(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Users: id, date, gender, smoker (as stored), age, covid_status, qualities of both coughs, fault,
-    sample_rate.
+    """Users: id, date, gender, smoker (as stored), age, covid_status, qualities of both coughs, fault, sample_rate.
 
-    `fault` of the shallow cough: "header only" (a 44-byte file) for one user, "silent" for another; both are
-    of the majority class. Two more users have a cough of quality 0, which OPERA leaves out.
+    `fault` of the shallow cough: "header only" (a 44-byte file) for one user, "silent" for another, both of the
+    majority class. Two more users have a cough of quality 0, which OPERA leaves out.
     """
     groups = [  # gender, smoker, count, at least
         ("male", "y", 14, 6),
@@ -214,14 +202,11 @@ def _coswara(rng: np.random.Generator, size: float) -> pd.DataFrame:
     people = [(g, s) for g, s, count, least in groups for _ in range(_scaled(count, size, least))]
     gender, smoker = (np.array(column, dtype=object) for column in zip(*people, strict=True))
     total = len(people)
-    males_n, males = (
-        np.flatnonzero((gender == "male") & (smoker == "n")),
-        np.flatnonzero((gender == "male") & (smoker == "")),
-    )
+    male_abstainers = np.flatnonzero((gender == "male") & (smoker == "n"))
     fault = np.full(total, "", dtype=object)
-    fault[males_n[0]], fault[males[0]] = "header only", "silent"
+    fault[male_abstainers[:2]] = "header only", "silent"
     shallow, heavy = rng.integers(1, 3, total), rng.integers(1, 3, total)
-    shallow[males_n[1]] = heavy[males[1]] = 0
+    shallow[male_abstainers[2]] = heavy[male_abstainers[3]] = 0
     date = np.array(COSWARA_DATES)[np.arange(total) % len(COSWARA_DATES)]
     early = np.char.startswith(date, "2020")
     stored = [{"y": "True", "n": "False"}.get(s, "") if e else s for s, e in zip(smoker, early, strict=True)]

@@ -11,10 +11,13 @@ import re
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+
+StandIns = dict[str, Callable[[], bytes]]
+"""File contents, made when called, by a pattern of the URL that they stand in for."""
 
 FIXED_TIME = 1_577_836_800  # 2020-01-01 00:00 UTC, in seconds of Unix time
 

@@ -1,6 +1,6 @@
 """Coswara-Data as on GitHub: split tars of date folders, combined_data.csv and the quality annotations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -8,12 +8,17 @@ import soxr
 
 from respfm.demo.acoustics import COUGH_RATE, cough_recording, draw_voice
 from respfm.demo.cohort import COSWARA_DATES, Cohort, generator
-from respfm.demo.containers import tar_gz, wav
+from respfm.demo.containers import StandIns, tar_gz, wav
 
-_COLUMNS = ["id", "a", "covid_status", "record_date", "ep", "g", "l_c", "l_l", "l_s", "rU", "smoker", "cold", "ht", "diabetes", "cough", "ctDate", "ctScan", "ctScore", "diarrhoea", "fever", "loss_of_smell", "mp", "testType", "test_date", "test_status", "um", "vacc", "bd", "others_resp", "ftg", "st", "ihd", "asthma", "others_preexist", "cld", "pneumonia"]
+_COLUMNS = (
+    "id", "a", "covid_status", "record_date", "ep", "g", "l_c", "l_l", "l_s", "rU", "smoker", "cold", "ht", "diabetes",
+    "cough", "ctDate", "ctScan", "ctScore", "diarrhoea", "fever", "loss_of_smell", "mp", "testType", "test_date",
+    "test_status", "um", "vacc", "bd", "others_resp", "ftg", "st", "ihd", "asthma", "others_preexist", "cld",
+    "pneumonia",
+)  # fmt: skip
 
 
-def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def stand_ins(cohort: Cohort) -> StandIns:
     """File contents by URL pattern."""
     return {
         "*/combined_data.csv": lambda: _combined_data(cohort),

@@ -1,7 +1,7 @@
 """COUGHVID v1 as on Zenodo: a zip of webm and ogg recordings with a JSON each, and metadata_compiled.csv."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,13 @@ import soxr
 
 from respfm.demo.acoustics import COUGH_RATE, cough_recording, draw_voice, no_cough_recording
 from respfm.demo.cohort import Cohort, generator
-from respfm.demo.containers import opus, zip_archive
+from respfm.demo.containers import StandIns, opus, zip_archive
 
 _FINDINGS = ("dyspnea", "wheezing", "stridor", "choking", "congestion", "nothing")
 _EXPERT = ("quality", "cough_type", *_FINDINGS, "diagnosis", "severity")
 
 
-def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def stand_ins(cohort: Cohort) -> StandIns:
     """File contents by URL pattern."""
     return {"*/public_dataset.zip": lambda: zip_archive(_members(cohort))}
 

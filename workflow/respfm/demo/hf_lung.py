@@ -1,15 +1,15 @@
 """HF_Lung_V1 and HF_Lung_V1_IP: multi-part 7z of 15 s recordings at 4 kHz with labelled intervals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import soxr
 
 from respfm.demo.acoustics import CHEST_RATE, Cycle, chest_recording, draw_chest
 from respfm.demo.cohort import Cohort, generator
-from respfm.demo.containers import seven_zip, wav
+from respfm.demo.containers import StandIns, seven_zip, wav
 
 
-def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def stand_ins(cohort: Cohort) -> StandIns:
     """File contents by URL pattern."""
     return {
         "*/HF_Lung_V1/*/train.7z": lambda: seven_zip(_members(cohort, "HF_Lung_V1")),

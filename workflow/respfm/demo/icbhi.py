@@ -1,15 +1,15 @@
 """ICBHI 2017: a zip of recordings of mixed rates with cycle annotations, and patient and split tables."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import soxr
 
 from respfm.demo.acoustics import CHEST_RATE, chest_recording, draw_chest
 from respfm.demo.cohort import Cohort, generator
-from respfm.demo.containers import wav, zip_archive
+from respfm.demo.containers import StandIns, wav, zip_archive
 
 
-def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def stand_ins(cohort: Cohort) -> StandIns:
     """File contents by URL pattern."""
     return {
         "*/ICBHI_final_database.zip": lambda: zip_archive(_members(cohort)),

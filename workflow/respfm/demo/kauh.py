@@ -1,15 +1,15 @@
 """KAUH v3 as on Mendeley Data: a recording per patient through three filters, labelled by file name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import soxr
 
 from respfm.demo.acoustics import CHEST_RATE, chest_recording, draw_chest, stethoscope_filters
 from respfm.demo.cohort import Cohort, generator
-from respfm.demo.containers import wav, zip_archive
+from respfm.demo.containers import StandIns, wav, zip_archive
 
 
-def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def stand_ins(cohort: Cohort) -> StandIns:
     """File contents by URL pattern."""
     return {"*/jwyy9np4gv/*/file_downloaded": lambda: zip_archive(_members(cohort))}
 

@@ -1,19 +1,19 @@
 """The OPERA repository's label, file-list and split arrays, made for the synthetic recordings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from respfm.demo.cohort import CHEST_POSITIONS, Cohort, allot, generator, shuffled
-from respfm.demo.containers import npy
+from respfm.demo.containers import StandIns, npy
 from respfm.demo.coughvid import metadata_csv
 
 _SEED = 1337  # of OPERA's own draws
 
 
-def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def stand_ins(cohort: Cohort) -> StandIns:
     """File contents by URL pattern."""
     return {
         f"*/{path}": make
@@ -22,11 +22,11 @@ def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
     }
 
 
-def _arrays(folder: str, columns: dict[str, Sequence]) -> dict[str, Callable[[], bytes]]:
+def _arrays(folder: str, columns: dict[str, Sequence]) -> StandIns:
     return {f"{folder}/{name}.npy": lambda values=values: npy(values) for name, values in columns.items()}
 
 
-def _coughvid(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def _coughvid(cohort: Cohort) -> StandIns:
     """T5 and T6 in metadata order; the wav names of ogg recordings lost their last character."""
     pool = cohort.coughvid[cohort.coughvid["split"] != ""]
     stem = pool["uuid"].where(pool["container"] == "webm", pool["uuid"].str[:-1])
@@ -46,22 +46,13 @@ def _coughvid(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
                 f"split_{task}": pool.loc[rows, "split"],
             },
         )
-    test = pool["split"] == "test"
-    uuids = {
-        "_train": pool[pool["split"] == "train"],
-        "_val": pool[pool["split"] == "val"],
-        "gender_test": pd.concat([pool[test & (pool["gender"] == sex)] for sex in ("female", "male")]),
-        "covid_test": shuffled(pool[pool["status"].isin(["healthy", "COVID-19"])], cohort.seed, "covid test").head(
-            len(pool) // 3
-        ),
-    }
-    for name, rows in uuids.items():
-        order = shuffled(rows, cohort.seed, "uuids", name)["uuid"]
-        made[f"datasets/coughvid/coughvid_{name}_uuids.npy"] = lambda order=order: npy(order, object)
+    for name, part in (("_train", "train"), ("_val", "val"), ("gender_test", "test"), ("covid_test", "test")):
+        uuids = shuffled(pool[pool["split"] == part], cohort.seed, "uuids", name)["uuid"]
+        made[f"datasets/coughvid/coughvid_{name}_uuids.npy"] = lambda uuids=uuids: npy(uuids, object)
     return made
 
 
-def _icbhi(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def _icbhi(cohort: Cohort) -> StandIns:
     """T7: all diagnoses; the task keeps COPD and Healthy and draws its own validation part."""
     rows = shuffled(cohort.icbhi, cohort.seed, "icbhi order")
     sound = "datasets/icbhi/ICBHI_final_database/" + rows["stem"] + ".wav"
@@ -71,7 +62,7 @@ def _icbhi(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
     )
 
 
-def _coswara(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def _coswara(cohort: Cohort) -> StandIns:
     """T8 and T9: users with both coughs of quality 1 or 2, in the order of combined_data.csv."""
     users = cohort.coswara
     aligned = users[(users["quality_shallow"] > 0) & (users["quality_heavy"] > 0)]
@@ -97,7 +88,7 @@ def _coswara(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
     return made
 
 
-def _kauh(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def _kauh(cohort: Cohort) -> StandIns:
     """T10: `train_test` is by patient; `train_test_split` lost the order of the file list, so it is by file."""
     patients = cohort.kauh[cohort.kauh["group"] != ""]
     rng = generator(cohort.seed, "kauh order")
@@ -115,7 +106,7 @@ def _kauh(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
     )
 
 
-def _respiratory_tr(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def _respiratory_tr(cohort: Cohort) -> StandIns:
     """T11: by patient; Labels.csv starts with a byte order mark and its lines end in commas."""
     patients = cohort.respiratory_tr
     places = pd.DataFrame({"position": CHEST_POSITIONS})

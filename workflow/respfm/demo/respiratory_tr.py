@@ -1,15 +1,15 @@
 """RespiratoryDatabase@TR as on Mendeley Data: twelve positions per patient at 4 kHz, and Labels.xlsx."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import soxr
 
 from respfm.demo.acoustics import CHEST_RATE, chest_recording, draw_graded_chest
 from respfm.demo.cohort import CHEST_POSITIONS, Cohort, generator
-from respfm.demo.containers import wav, xlsx, zip_archive
+from respfm.demo.containers import StandIns, wav, xlsx, zip_archive
 
 
-def stand_ins(cohort: Cohort) -> dict[str, Callable[[], bytes]]:
+def stand_ins(cohort: Cohort) -> StandIns:
     """File contents by URL pattern."""
     return {"*/p9z4h98s6j/*/file_downloaded": lambda: zip_archive(_members(cohort))}
 
