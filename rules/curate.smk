@@ -117,6 +117,7 @@ rule audit_metadata:
 rule audit_duplicates:
     input:
         tasks=ALL_TASKS,
+        mixtures=results_of("mixtures/{name}.parquet", name=plan.mixtures),
         recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
         sources=results_of("raw/{name}/.sources.json", name=plan.task_datasets),
         code=code("audit_duplicates"),

@@ -7,7 +7,7 @@ that it repeats; shorter clips get zeros at the end, which take part in the aver
 
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,17 +97,20 @@ def embed_dataset(
     workers: int = 2,
     device: str = "cpu",
     attributes: dict[str, Any] | None = None,
+    layers: Sequence[str] | None = None,
 ) -> None:
     """Write the embeddings of `recordings` (columns `id`, `path` relative to `root`) to the HDF5 file `out`.
 
     Layout: `ids`; one float32 dataset [recordings, dim] per layer under `layers/`; attributes `layers`,
-    `default_layer`, `protocol` and those given. Raises RespfmError for a vector that is not finite.
+    `default_layer`, `protocol` and those given. `layers` chooses some of the encoder's, by default all. Raises
+    RespfmError for a vector that is not finite.
     """
     if protocol not in ("published", "strict"):
         raise RespfmError(f"protocol {protocol!r} is not known; it is 'published' or 'strict'")
     if hasattr(encoder, "to"):
         encoder.to(device)
     rate, count = encoder.sample_rate, len(recordings)
+    layers = list(layers or encoder.layers)
     ids = list(recordings["id"])
 
     def windows() -> Iterator[Window]:
@@ -130,37 +133,35 @@ def embed_dataset(
             None if protocol == "published" else torch.from_numpy(lengths).to(device),
         )
         np.add.at(weights, rows, lengths)
-        for layer in encoder.layers:
+        for layer in layers:
             values = vectors[layer].cpu().numpy()
             if layer not in sums:
                 sums[layer] = np.zeros((count, values.shape[1]), np.float32)
             share = lengths[:, None] if protocol == "strict" else np.ones((len(batch), 1))
             np.add.at(sums[layer], rows, (values * share).astype(np.float32))
     divisor = weights if protocol == "strict" else np.ones(count)
-    _write(out, encoder, ids, sums, divisor, {"protocol": protocol, **(attributes or {})})
+    described = {"protocol": protocol, "default_layer": encoder.default_layer, **(attributes or {})}
+    _write(out, ids, {layer: sums[layer] / divisor[:, None] for layer in layers}, described)
 
 
-def _write(
-    out: Path,
-    encoder: Any,
-    ids: list[str],
-    sums: dict[str, np.ndarray],
-    divisor: np.ndarray,
-    attributes: dict[str, Any],
-) -> None:
+def read_embeddings(path: Path, layers: Sequence[str]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Recording ids and the vectors [recordings, dim] of `layers` from an embeddings file."""
+    with h5py.File(path, "r") as file:
+        return list(file["ids"].asstr()[:]), {layer: file[f"layers/{layer}"][:] for layer in layers}
+
+
+def _write(out: Path, ids: list[str], layers: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
     with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["format"] = FORMAT
-        file.attrs["layers"] = list(encoder.layers)
-        file.attrs["default_layer"] = encoder.default_layer
+        file.attrs["layers"] = list(layers)
         for key, value in attributes.items():
             file.attrs[key] = value
         file.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
-        for layer in encoder.layers:
-            values = (sums[layer] / divisor[:, None]).astype(np.float32)
+        for layer, values in layers.items():
             bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if len(bad):
                 raise RespfmError(
-                    f"layer {layer} gave values that are not finite for {len(bad)} recordings, first {ids[bad[0]]!r}; "
-                    "check the recording and the checkpoint"
+                    f"layer {layer} gave values that are not finite for {len(bad)} recordings, first "
+                    f"{ids[bad[0]]!r}; check the recording and the checkpoint"
                 )
-            file.create_dataset(f"layers/{layer}", data=values)
+            file.create_dataset(f"layers/{layer}", data=values.astype(np.float32))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 from respfm.audit.duplicates import duplicates
 from respfm.files import write_text
 from respfm.joblog import job_log
@@ -12,6 +13,7 @@ with job_log(snakemake.log[0]):
     names = [Path(path).stem for path in snakemake.input.recordings]
     table = duplicates(
         read_tasks(snakemake.input.tasks),
+        {Path(path).stem: pd.read_parquet(path) for path in snakemake.input.mixtures},
         dict(zip(names, map(read_recordings, snakemake.input.recordings), strict=True)),
         dict(zip(names, map(raw_root, snakemake.input.sources), strict=True)),
         workers=snakemake.threads,

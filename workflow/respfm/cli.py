@@ -1,0 +1,117 @@
+"""The command `respfm`: what is useful outside the workflow."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from respfm import __version__
+from respfm.errors import RespfmError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _settings(configfiles: Sequence[str]):
+    from respfm.config import load_settings, merge, read_yaml
+
+    config: dict = {}
+    for path in configfiles:
+        config = merge(config, read_yaml(Path(path)))
+    return load_settings(config, REPOSITORY, ", ".join(configfiles))
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from respfm.plan import Plan
+    from respfm.requirements import describe_needs
+
+    print(describe_needs(Plan(_settings(arguments.configfile))))
+
+
+def _store(arguments: argparse.Namespace) -> None:
+    from respfm.store import check_shard, describe
+
+    if arguments.action == "show":
+        print(describe(arguments.shards))
+        return
+    for path in arguments.shards:
+        check_shard(path)
+        print(f"{path}: whole")
+
+
+def _demo_data(arguments: argparse.Namespace) -> None:
+    from respfm.demo import write_dataset
+
+    settings = _settings(arguments.configfile)
+    corpus = settings.config.get("demo_corpus")
+    if corpus is None:
+        raise RespfmError(f"{', '.join(arguments.configfile)} has no demo_corpus; use config/config.yaml")
+    from respfm.plan import Plan
+
+    for dataset in Plan(settings).sources:
+        print(f"writing {arguments.out / dataset}")
+        entry = {"files": settings.datasets[dataset]["files"]}
+        write_dataset(dataset, entry, arguments.out / dataset, corpus["scale"], corpus["seed"])
+
+
+def _embed(arguments: argparse.Namespace) -> None:
+    from respfm.own_recordings import embed_recordings
+
+    embed_recordings(
+        arguments.recordings,
+        arguments.out,
+        model=arguments.model,
+        checkpoint=arguments.checkpoint,
+        layer=arguments.layer,
+        protocol=arguments.protocol,
+        device=arguments.device,
+        registry=REPOSITORY / "config" / "models.yaml",
+    )
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from respfm.doctor import examine
+
+    if not examine(_settings(arguments.configfile)):
+        raise SystemExit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("respfm", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    default = [str(REPOSITORY / "config" / "config.yaml")]
+
+    def add(name: str, function, text: str, configured: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function)
+        if configured:
+            command.add_argument("--configfile", nargs="+", default=default, help="as for snakemake")
+        return command
+
+    add("plan", _plan, "what a configuration needs: downloads, disk, work by hand, GPU hours")
+    add("doctor", _doctor, "check the environment, the device, the disk, mirrors and results")
+    demo = add("demo-data", _demo_data, "write the synthetic corpus in the publishers' own formats")
+    demo.add_argument("out", type=Path, help="folder of the mirror")
+    store = add("store", _store, "show or check shards of the log-mel store", configured=False)
+    store.add_argument("action", choices=["show", "check"])
+    store.add_argument("shards", nargs="+", help="files logmel/<dataset>/<shard>.h5")
+    embed = add("embed", _embed, "embed your own recordings", configured=False)
+    embed.add_argument("recordings", nargs="+", type=Path, help="files or folders, any format and rate")
+    embed.add_argument("--model", required=True, help="a model of config/models.yaml, or package.module:Class")
+    embed.add_argument("--checkpoint", type=Path, help="the publisher's file, or your encoder.safetensors")
+    embed.add_argument("--layer", default="all", help="a layer's name, or all")
+    embed.add_argument("--protocol", choices=["strict", "published"], default="strict")
+    embed.add_argument("--device", default="auto")
+    embed.add_argument("-o", "--out", required=True, type=Path, help="a file .h5, .csv or .parquet")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; exit status 1 and one sentence on stderr for what the user can mend."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.function(options)
+    except RespfmError as error:
+        print(f"respfm: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,99 @@
+"""Embed somebody's own folder of recordings: any format, any rate, the same numbers as the workflow."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from respfm.config import read_yaml
+from respfm.curate.inspect import inspect_recordings
+from respfm.embed import embed_dataset, read_embeddings
+from respfm.encoders import load_encoder
+from respfm.errors import RespfmError
+from respfm.files import atomic_path
+from respfm.recordings import usable
+
+AUDIO = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".webm", ".mp4", ".aif", ".aiff", ".wma"}
+
+
+def list_audio(places: Sequence[Path]) -> pd.DataFrame:
+    """Audio files among and below `places`: id (the path as given), path (absolute), patient (unknown)."""
+    files: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            files += sorted(path for path in place.rglob("*") if path.suffix.lower() in AUDIO)
+        elif place.is_file():
+            files.append(place)
+        else:
+            raise RespfmError(f"{place} does not exist; name audio files or folders that hold some")
+    if not files:
+        raise RespfmError(f"{', '.join(map(str, places))}: no audio file there ({', '.join(sorted(AUDIO))})")
+    names = [str(path) for path in files]
+    frame = pd.DataFrame({"id": names, "path": [str(path.resolve()) for path in files], "patient": ""})
+    return frame.drop_duplicates("path", ignore_index=True)
+
+
+def embed_recordings(
+    places: Sequence[Path],
+    out: Path,
+    *,
+    model: str,
+    checkpoint: Path | None = None,
+    layer: str = "all",
+    protocol: str = "strict",
+    device: str = "auto",
+    registry: Path,
+) -> None:
+    """Write the embeddings of the recordings at `places` to `out`: .h5 holds all layers, .csv and .parquet one row
+    per recording with a column per dimension of the chosen layer (or of all).
+
+    `model` is an entry of `registry` (config/models.yaml) or an encoder of the zoo. Recordings that cannot be used
+    are listed on stderr and left out.
+    """
+    from respfm.device import choose_device
+
+    if out.suffix not in (".h5", ".csv", ".parquet"):
+        raise RespfmError(f"{out}: write embeddings to a file .h5, .csv or .parquet")
+    entry = read_yaml(registry).get(model, {})
+    encoder = load_encoder(entry.get("family", model), checkpoint, **entry.get("options", {}))
+    chosen = list(encoder.layers) if layer == "all" else [layer]
+    if not set(chosen) <= set(encoder.layers):
+        raise RespfmError(f"{model} has no layer {layer!r}; choose all or one of {', '.join(encoder.layers)}")
+    recordings = inspect_recordings(list_audio(places), Path("/"))
+    bad = recordings[recordings["quarantine"] != ""]
+    for row in bad.itertuples():
+        print(f"left out: {row.id}: {row.quarantine}", file=sys.stderr)
+    if len(bad) == len(recordings):
+        raise RespfmError(f"none of the {len(bad)} recordings can be used; the reasons are above")
+    with tempfile.TemporaryDirectory(dir=out.resolve().parent) as folder:
+        target = Path(folder) / "embeddings.h5"
+        embed_dataset(
+            encoder,
+            usable(recordings),
+            Path("/"),
+            protocol,
+            target,
+            device=str(choose_device(device)),
+            attributes={"model": model},
+            layers=chosen,
+        )
+        if out.suffix == ".h5":
+            target.replace(out)
+        else:
+            _write_table(out, target, chosen)
+
+
+def _write_table(out: Path, embeddings: Path, layers: Sequence[str]) -> None:
+    ids, vectors = read_embeddings(embeddings, layers)
+    parts = [
+        pd.DataFrame(values, columns=[f"{layer}_{i}" for i in range(values.shape[1])])
+        for layer, values in vectors.items()
+    ]
+    table = pd.concat([pd.DataFrame({"recording": ids}), *parts], axis=1)
+    with atomic_path(out) as temporary:
+        if out.suffix == ".csv":
+            table.to_csv(temporary, index=False)
+        else:
+            table.to_parquet(temporary, index=False)
