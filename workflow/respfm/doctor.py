@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import shutil
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,6 @@ NEEDED_FREE_GB = 5
 
 
 def _versions() -> Iterator[str]:
-    if sys.version_info < (3, 11):
-        yield f"Python {sys.version.split()[0]} is too old; install Python 3.11 or newer"
     for requirement in tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]:
         name, _, pinned = requirement.partition("==")
         try:
@@ -73,7 +70,7 @@ def _half_written(plan: Plan) -> Iterator[str]:
 
 
 CHECKS = {
-    "Python and packages": lambda plan: _versions(),
+    "packages": lambda plan: _versions(),
     "device": _device,
     "disk": _disk,
     "mirrors and local data": _mirrors,
