@@ -70,7 +70,7 @@ PARTS = ["aa", "ab", "ac"]
 ENTRY = {
     "title": "four publishers",
     "files": [
-        {"url": "https://zips.org/files/a%20b.zip", "path": "one/a.zip", "unpack": "zip", "sha256": "0" * 64},
+        {"url": "https://zips.org/files/a%20b.zip", "path": "one/a.zip", "unpack": True, "sha256": "0" * 64},
         {"url": "https://sevens.org/files/train.7z", "path": "two/train.7z", "unpack": "7z", "parts": PARTS},
         {"url": "http://tars.org/files/20200413.tar.gz", "path": "three/x.tar.gz", "unpack": "tar.gz", "parts": PARTS},
         {
@@ -173,8 +173,20 @@ def test_partial_mirror(tmp_path, mirror):
     (rebuilt / "tars.org" / "files" / "20200413.tar.gz.aa").unlink()
     with pytest.raises(RespfmError, match=r"x.tar.gz.aa is missing while later parts of the same archive are there"):
         fetch(tmp_path, entry, [str(rebuilt)], offline=True, allow_partial=True)
+    (rebuilt / "tars.org" / "files" / "20200413.tar.gz.ab").unlink()
+    shutil.copy(mirror / "tars.org" / "files" / "20200413.tar.gz.aa", rebuilt / "tars.org" / "files")
+    (rebuilt / "tars.org" / "files" / "20200413.tar.gz.ac").unlink()
+    with pytest.raises(RespfmError, match=r"Only 1 of its 4 parts are here."):
+        fetch(tmp_path, entry, [str(rebuilt)], offline=True, allow_partial=True)
     with pytest.raises(RespfmError, match="Nothing of set is in the mirrors"):
         fetch(tmp_path, {"files": [ENTRY["files"][0]]}, [str(rebuilt)], offline=True, allow_partial=True)
+
+
+@pytest.mark.parametrize("row", ["x.zip,abc,5", f"x.zip,{'0' * 64},five", f"x.zip,{'0' * 64}"])
+def test_garbled_manifest(tmp_path, mirror, row):
+    (mirror / "MANIFEST.csv").write_text(f"\ufeffpath,sha256,bytes\r\n{row}\r\n", encoding="utf-8")
+    with pytest.raises(RespfmError, match=r"gives x.zip no size or no SHA-256"):
+        fetch(tmp_path, ENTRY, [{"path": str(mirror), "checksums": "MANIFEST.csv"}], offline=True)
 
 
 def test_file_put_by_hand(tmp_path, mirror):

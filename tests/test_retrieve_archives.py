@@ -14,7 +14,7 @@ from pathlib import Path
 import py7zr
 import pytest
 from respfm.errors import RespfmError
-from respfm.retrieve.archives import unpack
+from respfm.retrieve.archives import archive_kind, unpack
 from respfm.retrieve.volumes import JoinedFile
 
 # KAUH's names hold commas and blanks, also before the suffix and at the end of a folder's name.
@@ -138,6 +138,14 @@ def test_split_zip_made_by_info_zip(tmp_path):
     assert len(volumes) == 3
     unpack(volumes, "zip-split", tmp_path / "out")
     assert read_tree(tmp_path / "out") == files
+
+
+def test_kind_by_suffix():
+    assert archive_kind("20200413.tar.gz") == "tar.gz"
+    assert archive_kind("A b.ZIP") == "zip"
+    assert archive_kind("train.7z") == "7z"
+    with pytest.raises(RespfmError, match="does not end like an archive"):
+        archive_kind("file_downloaded")
 
 
 def test_missing_volume_of_a_split_zip(tmp_path):

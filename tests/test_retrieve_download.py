@@ -1,5 +1,6 @@
 """Downloads from a server that truncates, stalls, refuses, changes its mind, or is not there."""
 
+import email.utils
 import hashlib
 import random
 import socket
@@ -115,8 +116,10 @@ def test_busy_server_is_asked_again(server, tmp_path, status):
     assert len(server.requests) == 3
 
 
-def test_retry_after_is_honoured(server, tmp_path):
-    server.files["/file"] = Resource(CONTENT, script=[429], headers={"Retry-After": "1"})
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_honoured(server, tmp_path, form):
+    asked = "1" if form == "seconds" else email.utils.formatdate(time.time() + 2, usegmt=True)
+    server.files["/file"] = Resource(CONTENT, script=[429], headers={"Retry-After": asked})
     began = time.monotonic()
     fetch(server, tmp_path / "file", patience=Patience(attempts=2, first_wait=0, longest_wait=5))
     assert time.monotonic() - began >= 1

@@ -10,14 +10,17 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from tqdm import tqdm
+
 from respfm.errors import RespfmError
 from respfm.retrieve.volumes import open_joined, open_split_zip
 
+KINDS = ("zip", "zip-split", "7z", "tar", "tar.gz", "tar.xz", "tar.bz2")
 LARGEST_RATIO = 100
 SMALLEST_BOUND = 64 << 20
 _BLOCK = 1 << 20
@@ -42,10 +45,22 @@ class Member:
     open: Callable[[], BinaryIO] | None
 
 
-def unpack(paths: Sequence[Path], kind: str, directory: Path) -> int:
+def archive_kind(name: str) -> str:
+    """The kind of an archive by its suffix.
+
+    Raises:
+        RespfmError: the suffix is that of none of `KINDS`.
+    """
+    kinds = [kind for kind in KINDS if name.lower().endswith(f".{kind}")]
+    if not kinds:
+        raise RespfmError(f"{name} does not end like an archive: give `unpack` as one of {', '.join(KINDS)}.")
+    return kinds[0]
+
+
+def unpack(paths: Sequence[Path], kind: str, directory: Path, progress: bool = False) -> int:
     """Unpack the archive that `paths` hold in pieces into `directory`; return the number of files.
 
-    `kind` is zip, zip-split (volumes .z01, .z02, ..., .zip), 7z, tar, tar.gz, tar.xz or tar.bz2.
+    `kind` is one of `KINDS`; the pieces of a zip-split are its volumes .z01, .z02, ..., .zip.
     Directories may exist already, files may not. AppleDouble files (`__MACOSX/`) are left out. The archive
     may not grow to more than `LARGEST_RATIO` times its size (small ones: `SMALLEST_BOUND` bytes), nor to more
     than the free space. What was written before an error is left to the caller to remove.
@@ -61,7 +76,8 @@ def unpack(paths: Sequence[Path], kind: str, directory: Path) -> int:
         if kind == "7z":
             return _unpack_7z(paths, directory, bound, name)
         with _open_members(paths, kind) as members:
-            return _write_members(members, directory, bound, name)
+            bar = tqdm(members, desc=f"unpack {paths[0].name}", unit=" files", disable=None if progress else True)
+            return _write_members(bar, directory, bound, name)
     except _DAMAGE as error:
         raise _damaged(name, kind, error) from error
     except FileExistsError as error:
@@ -70,7 +86,7 @@ def unpack(paths: Sequence[Path], kind: str, directory: Path) -> int:
         raise RespfmError(f"{name} cannot be unpacked into {directory}: {error}.") from error
 
 
-def _write_members(members: Iterator[Member], directory: Path, bound: int, name: str) -> int:
+def _write_members(members: Iterable[Member], directory: Path, bound: int, name: str) -> int:
     files = total = 0
     for member in members:
         target = _target(directory, member.name, name)

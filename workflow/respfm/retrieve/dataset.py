@@ -7,7 +7,7 @@ from pathlib import Path
 
 from respfm.errors import RespfmError
 from respfm.files import atomic_path, write_json
-from respfm.retrieve.archives import unpack
+from respfm.retrieve.archives import archive_kind, unpack
 from respfm.retrieve.download import PATIENCE, Patience, read_text
 from respfm.retrieve.finder import Finder, Obtained, check_local
 from respfm.retrieve.mirror import Mirror
@@ -65,7 +65,7 @@ def fetch_dataset(
         patience,
     )
     files = [(file, finder.obtain(pieces_of(file))) for file in entry["files"]]
-    essential = [parts for file, parts in files if "unpack" in file] or [parts for _, parts in files]
+    essential = [parts for file, parts in files if file.get("unpack")] or [parts for _, parts in files]
     if not any(essential):
         raise RespfmError(
             f"Nothing of {name} is in the mirrors or in {finder.downloads}, and `offline` is set: put its files "
@@ -77,7 +77,7 @@ def fetch_dataset(
         staging.mkdir(parents=True)
         for file, parts in files:
             if parts:
-                _place(file, parts, staging)
+                _place(file, parts, staging, progress)
         _swap(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -87,23 +87,27 @@ def fetch_dataset(
     _write_sources(target, name, ".", [part.record() for part in obtained], finder.left_out, member)
 
 
-def _place(file: dict, parts: Sequence[Obtained], staging: Path) -> None:
+def _place(file: dict, parts: Sequence[Obtained], staging: Path, progress: bool) -> None:
     """Put one file of the registry into the tree that is being built: unpacked, or copied."""
     path = staging / file_name(file)
-    if "unpack" not in file:
+    kind = file.get("unpack")
+    if not kind:
         with atomic_path(path) as temporary, open(temporary, "wb") as sink:
             for part in parts:
                 with open(part.path, "rb") as source:
                     shutil.copyfileobj(source, sink)
         return
     try:
-        unpack([part.path for part in parts], file["unpack"], path.parent)
+        kind = archive_kind(path.name) if kind is True else kind
+        unpack([part.path for part in parts], kind, path.parent, progress)
         if "member" in file and not (staging / file["member"]).is_file():
             raise RespfmError(f"{parts[0].path} does not hold {file['member']}: correct `member` in the registry.")
-    except RespfmError:
+    except RespfmError as error:
         for part in parts:
             if part.fresh and part.against == "first use":
                 part.path.unlink()
+        if len(parts) < len(file.get("parts", ())):
+            raise RespfmError(f"{error} Only {len(parts)} of its {len(file['parts'])} parts are here.") from error
         raise
 
 

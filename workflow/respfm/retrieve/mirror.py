@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from respfm.errors import RespfmError
 from respfm.retrieve.checksums import Expected
+
+_SHA256 = re.compile("[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,16 @@ class Mirror:
 
     @functools.cached_property
     def _manifest(self) -> dict[str, Expected]:
-        rows = self._rows("checksums", {"path", "sha256", "bytes"})
-        return {
-            row["path"]: Expected(bytes=int(row["bytes"]), sha256=row["sha256"], source="mirror manifest")
-            for row in rows
-        }
+        manifest = {}
+        for row in self._rows("checksums", {"path", "sha256", "bytes"}):
+            size, sha256 = row["bytes"] or "", row["sha256"] or ""
+            if not (size.isdecimal() and _SHA256.fullmatch(sha256)):
+                raise RespfmError(
+                    f"{self._spec['checksums']} of the mirror {self.path} gives {row['path']} no size or no SHA-256: "
+                    "make it anew."
+                )
+            manifest[row["path"]] = Expected(bytes=int(size), sha256=sha256, source="mirror manifest")
+        return manifest
 
     def _rows(self, key: str, columns: set[str]) -> list[dict[str, str]]:
         name = self._spec.get(key)
