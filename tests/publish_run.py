@@ -17,7 +17,8 @@ MODELS = {
             "checkpoint": {"url": "https://example.org/ast_audioset.pth", "bytes": 350_000_000}},
     "m2d": {"title": "M2D", "family": "m2d", "weights": "published", "paper_row": {"table": 2, "row": 16}},
     "opera_ct": {"title": "OPERA-CT", "family": "opera", "weights": "published", "paper_row": {"table": 2, "row": 20}},
-    "m2d_resp": {"title": "M2D+Resp", "family": "m2d", "weights": "own", "run": "resp", "paper_row": {"table": 4, "row": 6}},
+    "m2d_resp": {"title": "M2D+Resp", "family": "m2d", "weights": "own", "run": "resp",
+                 "paper_row": {"table": 4, "row": 6}},
     "m2d_tiny": {"title": "M2D tiny", "family": "m2d", "weights": "own", "run": "demo"},
     "hubert_random": {"title": "HuBERT", "family": "hubert", "weights": "random", "paper_row": {"table": 2, "row": 5}},
     "logmel_statistics": {"title": "Log-mel mean & std", "family": "statistics", "weights": "none"},
@@ -38,9 +39,7 @@ def score_frame(model: str, task: str, protocol: str = "published") -> pd.DataFr
     layers = layers_of(model)
     for depth, layer in enumerate(layers):
         for run in range(5 if protocol == "published" else 1):
-            auroc = min(
-                1.0, centre + 0.1 * (depth / 12) - 0.002 * max(0, depth - 10) ** 2 + 0.003 * (run - 2)
-            )
+            auroc = min(1.0, centre + 0.1 * (depth / 12) - 0.002 * max(0, depth - 10) ** 2 + 0.003 * (run - 2))
             row = {"protocol": protocol, "model": model, "task": task, "layer": layer, "run": run, "split": "test",
                    "auroc_val": auroc - 0.01, "auroc_test": auroc, "default_layer": depth == len(layers) - 1,
                    "n_train": 60, "n_val": 20, "n_test": 40,

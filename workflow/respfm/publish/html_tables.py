@@ -59,13 +59,11 @@ def _row(cells: pd.DataFrame) -> dict[str, Any]:
     lines = render.lines(cells, str)
     values = []
     for place, cell in enumerate(cells.itertuples(index=False)):
-        texts = []
-        for line, of_line in lines.items():
-            text, bracket, interval = of_line[place].partition(" [")
-            if text != "-" or line == "reproduced":
-                texts.append((_style(line, cell), text))
-            if bracket:
-                texts.append(("interval", f"[{interval}"))
+        texts = [
+            (_style(line, cell), of_line[place])
+            for line, of_line in lines.items()
+            if line == "reproduced" or of_line[place] != "-"
+        ]
         key = cell.reproduced if pd.notna(cell.reproduced) else cell.published
         values.append({"lines": texts, "key": "" if pd.isna(key) else f"{key:.6f}", "number": True})
     return {

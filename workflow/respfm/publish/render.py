@@ -12,7 +12,14 @@ from respfm.publish.results import METADATA_SECTION, NOT_RUN, RAN, distinct_cell
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 LATEX_SPECIAL = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$"}
+    | {
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "±": r"$\pm$",
+        "[": "{[}",
+        "*": "{*}",
+    }
 )
 Bold = Callable[[str], str]
 
@@ -44,7 +51,7 @@ def notes(frame: pd.DataFrame) -> list[str]:
         lines.append("Published protocol: mean ± standard deviation of AUROC over runs of the probe (ddof 0).")
     if number == 2 and not strict:
         none = "" if frame["better"].any() else " (no mark: it was not run, or nothing is better)"
-        lines.append(f"* reproduced: better than OPERA-CT of this run{none}; paper: as printed.")
+        lines.append(f"Asterisk: better than OPERA-CT of this run{none}; in paper lines as printed.")
     if number != 3:
         lines.append("Bold: best of the column among the paper's rows; other models are bold if they reach it.")
     if (frame["tasks_averaged"] < len(paper.TASKS)).any():
@@ -89,9 +96,10 @@ def lines(cells: pd.DataFrame, bold: Bold) -> dict[str, list[str]]:
     """Texts of a row's cells by the name of the line; lines without any value are left out."""
     each = list(cells.itertuples(index=False))
     texts = {"reproduced": [reproduced(cell, bold) for cell in each]}
-    if cells["layer"].notna().any() and (cells["protocol"].iloc[0] == "strict" or is_metadata(cells)):
-        name = "metadata" if is_metadata(cells) else "layer"
-        texts[name] = [str(cell.layer) if pd.notna(cell.layer) else "-" for cell in each]
+    if is_metadata(cells):
+        texts["metadata"] = [str(cell.layer) if pd.notna(cell.layer) else "-" for cell in each]
+    if cells["low"].notna().any():
+        texts["interval"] = [interval(cell) for cell in each]
     if cells["published"].notna().any():
         texts["paper"] = [published(cell, bold) for cell in each]
     if cells["difference"].notna().any():
@@ -105,16 +113,19 @@ def is_metadata(cells: pd.DataFrame) -> bool:
 
 
 def reproduced(cell, bold: Bold = str) -> str:
-    """`0.601 ±0.004*`, `0.601 [0.552, 0.648]`, `0.670 (4 tasks)` or `not run`."""
+    """`0.601 ±0.004*`, `0.670 (4 tasks)` or `not run`."""
     if pd.isna(cell.reproduced):
         return "not run" if cell.status.startswith(NOT_RUN) else "-"
     text = f"{cell.reproduced:.3f}"
-    if pd.notna(cell.low):
-        text += f" [{cell.low:.3f}, {cell.high:.3f}]"
-    elif pd.notna(cell.reproduced_std):
+    if pd.notna(cell.reproduced_std):
         text += f" ±{cell.reproduced_std:.3f}"
     text += "*" if cell.better else ""
     return (bold(text) if cell.best else text) + _tasks(cell)
+
+
+def interval(cell) -> str:
+    """95 % interval, and the layer that validation chose."""
+    return "-" if pd.isna(cell.low) else f"[{cell.low:.3f}, {cell.high:.3f}] layer {cell.layer}"
 
 
 def published(cell, bold: Bold = str) -> str:
@@ -172,19 +183,21 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def latex(frame: pd.DataFrame) -> str:
-    """The table as a LaTeX `table*` in the paper's manner; needs \\usepackage{booktabs}."""
+    """The table as a LaTeX `table*` in the paper's manner; needs the packages booktabs and graphicx."""
     kind = data_kind(frame["data_kind"].iloc[0])
     tasks = list(dict.fromkeys(frame["task"]))
     sizes = test_sets(frame)
-    caption = " ".join([_tex(f"{title(frame)}."), rf"\textbf{{{_tex(kind.badge)}.}}", *map(_tex, notes(frame))])
+    heads = [column_title(task).partition(" ") for task in tasks]
+    place = f"(Table {frame['table'].iloc[0]} of the paper, {frame['protocol'].iloc[0]} protocol)"
     text = [
         r"\begin{table*}[p]",
         r"\centering",
-        rf"\caption{{{caption}}}",
-        r"\tiny\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{paper.TITLES[frame['table'].iloc[0]]} {place}. \textbf{{{kind.badge}.}} {_tex(kind.sentence)}}}",
+        r"\resizebox{\textwidth}{!}{%",
         rf"\begin{{tabular}}{{ll{'r' * len(tasks)}}}",
         r"\toprule",
-        rf"Model & AUROC & {' & '.join(_tex(column_title(task)) for task in tasks)} \\",
+        rf"Model & AUROC & {' & '.join(_tex(first) for first, _, _ in heads)} \\",
+        rf" & & {' & '.join(_tex(rest) for _, _, rest in heads)} \\",
         rf"Test set & recordings / patients & {' & '.join(sizes.get(task, '--') for task in tasks)} \\",
     ]
     for section, models in blocks(frame):
@@ -201,7 +214,9 @@ def latex(frame: pd.DataFrame) -> str:
                 else:
                     text.append(rf"{name} & {line} & {' & '.join(map(_tex_number, values))} \\")
                 name = ""
-    return "\n".join([*text, r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""])
+    footnotes = r" \\ ".join(map(_tex, notes(frame)[1:]))
+    closing = [r"\bottomrule", r"\end{tabular}}", rf"\par\medskip\parbox{{\textwidth}}{{\footnotesize {footnotes}}}"]
+    return "\n".join([*text, *closing, r"\end{table*}", ""])
 
 
 def _tasks(cell) -> str:

@@ -123,7 +123,7 @@ def _row_status(
     number: int, row: int, model: str | None, models: Mapping[str, Mapping], selected: Sequence[str]
 ) -> str:
     if model is None:
-        return f"{NOT_RUN}an entry in config/models.yaml with paper_row {{table: {number}, row: {row}}}"
+        return f"{NOT_RUN}a model with paper_row {{table: {number}, row: {row}}}"
     if model in selected:
         return RAN
     return f"{NOT_RUN}{_source(models[model])}, then {model} among the config's models"
@@ -224,7 +224,7 @@ def _metadata_cells(metadata: pd.DataFrame, tasks: Sequence[str]) -> list[dict[s
             best = metadata.loc[task]
             cell |= {"layer": best["metadata"], "run": [0], "auroc": [best["auroc"]], "reproduced": best["auroc"]}
         else:
-            cell["status"] = "not averaged" if task == paper.AVERAGE else f"{NOT_RUN}metadata of {task}"
+            cell["status"] = "not averaged" if task == paper.AVERAGE else f"{NOT_RUN}metadata"
         cells.append(cell)
     return cells
 

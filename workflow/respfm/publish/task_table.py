@@ -97,12 +97,14 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def latex(frame: pd.DataFrame) -> str:
-    """The table as a LaTeX `table*` for booktabs; needs \\usepackage{booktabs}."""
+    """The table as a LaTeX `table*` for booktabs; needs the packages booktabs and graphicx."""
     kind = kind_of(frame["data_kind"].iloc[0])
+    protocol = frame["protocol"].iloc[0]
     lines = [
         r"\begin{table*}[t]",
-        r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{title(frame)}. \textbf{{{kind.badge}.}} {kind.sentence}}}",
+        r"\centering",
+        rf"\caption{{{paper.TITLES[1]} ({protocol} protocol). \textbf{{{kind.badge}.}} {kind.sentence}}}",
+        r"\resizebox{\textwidth}{!}{%",
         r"\begin{tabular}{lllllrrrrrrrl}",
         r"\toprule",
         rf"{' & '.join(HEADERS.values())} \\",
@@ -113,7 +115,7 @@ def latex(frame: pd.DataFrame) -> str:
             lines.append(r"\midrule")
         previous = row["dataset"]
         lines.append(rf"{' & '.join(text.translate(LATEX_SPECIAL) for text in texts(row))} \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""])
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
 
 
 def title(frame: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from respfm.errors import RespfmError
 from respfm.publish.style import MARKERS, figure_style, new_figure, save_figure
 
-MAX_POINTS = 1500
+MAX_POINTS = 1000
 
 
 def plot_embedding_map(
@@ -27,7 +27,8 @@ def plot_embedding_map(
 ) -> None:
     """Standardise the default layer's embeddings, reduce to 50 principal components, then t-SNE to the plane.
 
-    At most 1,500 recordings, drawn with `seed`, are shown.
+    At most MAX_POINTS recordings, drawn with `seed`, are shown. Raises RespfmError if a recording of the task has no
+    embedding.
     """
     rows = pd.read_parquet(task_table, columns=["recording", "label", "label_name"])
     if len(rows) > MAX_POINTS:
@@ -91,12 +92,15 @@ def _embeddings(path: Path, recordings: pd.Series, task: str) -> np.ndarray:
 
 
 def _project(values: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """x and y of every row; one thread, because the sums of several would differ in the last digits."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
-    values = StandardScaler().fit_transform(values.astype("float64"))
-    components = PCA(min(50, *values.shape), svd_solver="full").fit_transform(values)
-    perplexity = min(30.0, (len(values) - 1) / 3)
-    plane = TSNE(perplexity=perplexity, init="pca", random_state=seed, method="exact").fit_transform(components)
+    with threadpool_limits(1):
+        values = StandardScaler().fit_transform(values.astype("float64"))
+        components = PCA(min(50, *values.shape), svd_solver="full").fit_transform(values)
+        perplexity = min(30.0, (len(values) - 1) / 3)
+        plane = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(components)
     return {"x": plane[:, 0], "y": plane[:, 1]}
