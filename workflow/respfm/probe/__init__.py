@@ -22,24 +22,24 @@ def linear_probe(
     order: np.ndarray | None = None,
     reference_rng: bool = True,
     device: str = "cpu",
-    threads: int = 1,
+    threads: int | None = None,
 ) -> pd.DataFrame:
     """Train and test linear classifiers on every layer of a model.
 
-    `features` is `[N, D]`, `[L, N, D]` or a mapping from layer name to `[N, D]`; `labels` are integers from
-    0, `split` holds "train", "val" or "test" for each of the N recordings, `patients` their patient ids (""
-    is unknown). `order` is the position inside the split and decides the exact batches of the published
-    protocol. `task` is one of T5 to T11 or a mapping with `batch`, `epochs` and `candidates`.
+    `features` is `[N, D]`, `[L, N, D]` or a mapping from layer name to `[N, D]`; `labels` are integers from 0,
+    `split` holds "train", "val" or "test" for each of the N recordings, `patients` their patient ids ("" is
+    unknown). `order` is the position inside the split and decides the exact batches of the published protocol.
+    `task` is one of T5 to T11 or a mapping with `batch`, `epochs` and `candidates`.
 
-    `published` trains `runs` heads per layer with the seeds `seed`, `seed + 1`, ... as OPERA's linear
-    evaluation does, with its order of random numbers unless `reference_rng` is off. `strict` solves one
-    regularised logistic regression per layer; `runs`, `order`, `reference_rng` and the task's recipe mean
-    nothing to it.
+    `published` trains `runs` heads per layer with the seeds `seed`, `seed + 1`, ... as OPERA's linear evaluation
+    does, with its order of random numbers unless `reference_rng` is off. `strict` solves one regularised
+    logistic regression per layer; `runs`, `order`, `reference_rng` and the recipe of the task mean nothing to it.
 
-    Layers are trained in `threads` threads, which changes no result.
+    Several layers are worked on at a time, in `threads` threads (by default as many as PyTorch uses); their number
+    changes no result.
 
-    Returns one row per layer and run; `auroc_val` and `auroc_test` are macro one-vs-rest AUROCs in 0 to 1.
-    Raises `RespfmError` where the input cannot be probed.
+    Returns one row per layer and run; `auroc_val` and `auroc_test` are macro one-vs-rest AUROCs in 0 to 1. Raises
+    `RespfmError` where the input cannot be probed.
     """
     data = ProbeData.build(features, labels, split, task, layers, patients, order)
     if protocol == "published":

@@ -42,10 +42,9 @@ def probe_published(
     seed: int = 0,
     reference_rng: bool = True,
     device: str = "cpu",
-    threads: int = 1,
+    threads: int | None = None,
 ) -> pd.DataFrame:
-    """Scores, one row per layer and run. Groups of layers train in `threads` threads, read when their turn
-    comes."""
+    """Scores, one row per layer and run; groups of layers are read and trained in `threads` threads."""
     seeds = list(range(seed, seed + runs))
     groups = list(_groups(data, runs, device))
     results = map_in_threads(lambda group: train_heads(data, group, seeds, reference_rng, device), groups, threads)
@@ -125,11 +124,10 @@ class _Heads:
         batch = self.batch[: len(weights) * rows.shape[1] * width].view(layers, rows.numel(), width)
         batch = torch.index_select(features, 1, rows.reshape(-1), out=batch).view(len(weights), -1, width)
         probability = torch.bmm(weights, batch.transpose(1, 2)).softmax(dim=1)
-        residual = probability.view(layers, *targets.shape).sub_(targets).div_(rows.shape[1])
-        residual = residual.view(len(weights), *targets.shape[1:])
-        gradient = torch.baddbmm(weights, residual, batch, beta=2 * self.l2, out=self.gradient)
+        residual = probability.view(layers, *targets.shape).sub_(targets).view_as(probability)
+        gradient = torch.baddbmm(weights, residual, batch, beta=2 * self.l2, alpha=1 / rows.shape[1], out=self.gradient)
         norm = torch.linalg.vector_norm(gradient, dim=(1, 2), keepdim=True)
-        return gradient.mul_((MAX_NORM / (norm + 1e-6)).clamp_(max=1.0))
+        return gradient.div_((norm / MAX_NORM).add_(1e-6).clamp_(min=1.0))
 
 
 def _auroc_of_heads(features: torch.Tensor, weights: torch.Tensor, labels: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class Fit(NamedTuple):
 
 
 def probe_strict(
-    data: ProbeData, seed: int = 0, device: str = "cpu", threads: int = 1
+    data: ProbeData, seed: int = 0, device: str = "cpu", threads: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row of scores per layer, and the test predictions: row, patient, label, layer, p0, p1, ..."""
     fits = map_in_threads(lambda layer: fit_layer(data.layer(layer), data, device), data.layers, threads)
