@@ -158,3 +158,8 @@ def test_bad_arrays(change, message):
 def test_importing_the_probe_needs_neither_torch_nor_scikit_learn():
     code = "import sys, respfm.probe; assert not {'torch', 'sklearn'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_protocol():
+    with pytest.raises(RespfmError, match="protocol 'loose' is not known"):
+        linear_probe(**arrays(), protocol="loose")

@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 
 from respfm.probe.data import ProbeData
+from respfm.probe.run import probe_layers, probe_task
+
+__all__ = ["linear_probe", "probe_task"]
 
 
 def linear_probe(
@@ -29,7 +32,7 @@ def linear_probe(
     `features` is `[N, D]`, `[L, N, D]` or a mapping from layer name to `[N, D]`; `labels` are integers from 0,
     `split` holds "train", "val" or "test" for each of the N recordings, `patients` their patient ids ("" is
     unknown). `order` is the position inside the split and decides the exact batches of the published protocol.
-    `task` is one of T5 to T11 or a mapping with `batch`, `epochs` and `candidates`.
+    `task` is one of T5 to T11 or a mapping with `batch`, `epochs`, `candidates` and `l2`.
 
     `published` trains `runs` heads per layer with the seeds `seed`, `seed + 1`, ... as OPERA's linear evaluation
     does, with its order of random numbers unless `reference_rng` is off. `strict` solves one regularised
@@ -42,19 +45,4 @@ def linear_probe(
     `RespfmError` where the input cannot be probed.
     """
     data = ProbeData.build(features, labels, split, task, layers, patients, order)
-    if protocol == "published":
-        from respfm.probe.published import probe_published
-
-        return probe_published(data, runs, seed, reference_rng, device, threads)
-    if protocol == "strict":
-        from respfm.probe.strict import probe_strict
-
-        return probe_strict(data, seed, device, threads)[0]
-    raise ValueError(f"protocol is {protocol!r}; known are 'published' and 'strict'")
-
-
-def probe_task(*args: Any, **options: Any) -> None:
-    """Probe the embeddings of one model on one task, see `respfm.probe.run.probe_task`."""
-    from respfm.probe.run import probe_task
-
-    probe_task(*args, **options)
+    return probe_layers(data, protocol, runs, seed, reference_rng, device, threads)[0]

@@ -18,6 +18,27 @@ from respfm.probe.data import ProbeData
 READ_ROWS = 4096
 
 
+def probe_layers(
+    data: ProbeData,
+    protocol: str,
+    runs: int = 5,
+    seed: int = 0,
+    reference_rng: bool = True,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Scores of every layer under a protocol and, under `strict`, the predictions of the test split."""
+    if protocol == "published":
+        from respfm.probe.published import probe_published
+
+        return probe_published(data, runs, seed, reference_rng, device, threads), None
+    if protocol == "strict":
+        from respfm.probe.strict import probe_strict
+
+        return probe_strict(data, seed, device, threads)
+    raise RespfmError(f"protocol {protocol!r} is not known; it is 'published' or 'strict'")
+
+
 def probe_task(
     embeddings_h5: Path,
     task_parquet: Path,
@@ -49,18 +70,11 @@ def probe_task(
             patients=table["patient"].to_numpy(),
             order=table["order"].to_numpy() if "order" in table else None,
         )
-        if protocol == "published":
-            from respfm.probe.published import probe_published
-
-            scores = probe_published(data, runs, seed, device=device, threads=threads)
-        else:
-            from respfm.probe.strict import probe_strict
-
-            scores, predicted = probe_strict(data, seed, device, threads)
-            predicted.insert(0, "recording", table["recording"].to_numpy()[predicted.pop("row")])
-            if predictions is not None:
-                with atomic_path(predictions) as temporary:
-                    predicted.to_parquet(temporary, index=False)
+        scores, predicted = probe_layers(data, protocol, runs, seed, device=device, threads=threads)
+    if predicted is not None and predictions is not None:
+        predicted.insert(0, "recording", table["recording"].to_numpy()[predicted.pop("row")])
+        with atomic_path(predictions) as temporary:
+            predicted.to_parquet(temporary, index=False)
     scores.insert(1, "model", model)
     scores["default_layer"] = scores["layer"] == default_layer
     with atomic_path(scores_csv) as temporary:
