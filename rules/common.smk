@@ -41,7 +41,10 @@ MACHINE = canonical_json({**plan.config["machine"], "device": DEVICE, "threads":
 STATIC = Path(os.path.relpath(ROOT / "resources"))
 PAPER = expand(str(STATIC / "paper" / "table{number}.csv"), number=range(1, 5))
 STYLE = str(STATIC / "style" / "respfm.mplstyle")
-REPORT_PAGE = expand(str(STATIC / "report" / "report.{part}"), part=["html.jinja", "css", "js"])
+REPORT_PAGE = expand(
+    str(STATIC / "report" / "{file}"), file=["report.html.jinja", "report.css", "report.js", "differences.yaml"]
+)
+CAPTIONS = sorted(str(path) for path in (STATIC / "captions").glob("*.rst"))
 
 
 def one_of(names):

@@ -208,6 +208,7 @@ rule write_report:
         duplicates="<results>/audit/duplicates.csv",
         metadata_baselines="<results>/audit/metadata_baselines.csv",
         page=REPORT_PAGE,
+        captions=CAPTIONS,
         code=code("write_report"),
     output:
         page="<results>/report.html",

@@ -17,7 +17,7 @@ with job_log(snakemake.log[0]):
         audit={name: Path(snakemake.input[name]) for name in audits},
         benchmarks=Path(snakemake.benchmark).parent,
         repository=template.parents[2],
-        captions=template.parents[1] / "captions",
+        captions=Path(snakemake.input.captions[0]).parent,
         template=template,
         **cfg,
     )
