@@ -140,6 +140,16 @@ def test_exports_come_back_and_repeat_byte_for_byte(tmp_path, objective):
     assert set(load_file(tmp_path / "a" / "encoder.safetensors")) == set(encoder_keys(model))
 
 
+@pytest.mark.parametrize("name", ["m2d_ftas", "m2d_40ms", "m2d_20ms", "m2d_s"])
+def test_variants_know_their_sizes(tmp_path, name):
+    random = load_encoder(name, random_seed=0, dim=64, depth=2, heads=1)
+    torch.save(random.network.state_dict(), tmp_path / "weights.pth")
+    loaded = load_encoder(name, tmp_path / "weights.pth")
+    assert loaded.network.config == random.network.config
+    waveforms = torch.randn(1, 16_000)
+    assert torch.equal(loaded.embed(waveforms)["block2"], random.embed(waveforms)["block2"])
+
+
 def test_name_for_the_tools_of_the_reference():
     assert reference_name(M2DConfig(), "resp") == "m2d_vit_base-80x608p16x16p16k-resp"
 

@@ -14,11 +14,11 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "m2d": ("m2d", {}),
     "m2d_resp": ("m2d", {}),
     "m2d_meanpool": ("m2d", {"pooling": "mean"}),
-    "m2d_ftas": ("m2d", {}),
+    "m2d_ftas": ("m2d", {"input_size": (80, 1001)}),
     "m2d_clap": ("m2d", {}),
-    "m2d_s": ("m2d", {}),
-    "m2d_40ms": ("m2d", {}),
-    "m2d_20ms": ("m2d", {}),
+    "m2d_s": ("m2d", {"patch_size": (80, 2)}),
+    "m2d_40ms": ("m2d", {"input_size": (80, 200), "patch_size": (16, 4)}),
+    "m2d_20ms": ("m2d", {"patch_size": (80, 2)}),
     "msm_mae": ("m2d", {}),
 }
 

@@ -34,9 +34,9 @@ def load_checkpoint(
 ) -> M2D | M2DEncoder:
     """The network of a published .pth file or an own .safetensors file, in evaluation mode.
 
-    A full checkpoint gives an `M2D` (or, if `encoder_only`, its encoder), an encoder-only one an
-    `M2DEncoder`. Sizes come from the file's own metadata, else from `input_size`, the folder or file name
-    (`m2d_vit_base-80x608p16x16-...`) and the weights. Raises RespfmError for a file of another architecture.
+    A full checkpoint gives an `M2D` (or, if `encoder_only`, its encoder), an encoder-only one an `M2DEncoder`. Sizes
+    come from the file's own metadata, else from the name of the folder or file (`m2d_vit_base-80x608p16x16-...`), else
+    from `input_size` and the weights. Raises RespfmError for a file of another architecture.
     """
     config, state = read_checkpoint(path, input_size, trust)
     full = "mask_token" in state and not encoder_only
@@ -113,7 +113,7 @@ def _infer_config(path: Path, state: dict[str, Tensor], input_size: Sequence[int
         mels, frames, height, width, rate = (int(group) if group else None for group in name.groups())
         if [height, width] != patch_size:
             raise RespfmError(f"{path}: the name says patches of {height}x{width}, the weights {_times(patch_size)}")
-        input_size = input_size or (mels, frames)
+        input_size = (mels, frames)
         sample_rate = 1000 * rate if rate else sample_rate
     rows = MEL_BANDS // patch_size[0]
     if input_size is None:
