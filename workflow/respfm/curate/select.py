@@ -22,16 +22,20 @@ def select(frame: pd.DataFrame, where: dict[str, Any], context: str) -> pd.DataF
     for key, value in where.items():
         if key == "inclusive":
             continue
-        column = key.removeprefix("min_") if key not in frame.columns else key
+        column = key if key in frame.columns else key.removeprefix("min_")
         if column not in frame.columns:
-            known = ", ".join(frame.columns)
-            raise RespfmError(f"{context}: where names the column {column!r}, which is not there; choose from {known}")
+            raise RespfmError(
+                f"{context}: where names the column {column!r}, which is not there; "
+                f"choose from {', '.join(frame.columns)}"
+            )
         if column == key:
             chosen &= frame[column].isin(value if isinstance(value, list) else [value])
-        else:
+        elif pd.api.types.is_numeric_dtype(frame[column]):
             at_least, above = chosen & (frame[column] >= value), chosen & (frame[column] > value)
             chosen = at_least if inclusive else above
             _explain(context, column, value, inclusive, int(at_least.sum()), int(above.sum()))
+        else:
+            raise RespfmError(f"{context}: where has {key}, but {column} is text; list the wanted values")
     return frame[chosen]
 
 
