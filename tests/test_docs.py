@@ -1,0 +1,46 @@
+"""What the documentation says is true of the code."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from respfm.config import read_yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def schema_keys(schema: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys of a schema with their descriptions."""
+    for key, entry in schema.get("properties", {}).items():
+        yield prefix + key, entry.get("description", "")
+        yield from schema_keys(entry, f"{prefix}{key}.")
+        yield from schema_keys(entry.get("items", {}), f"{prefix}{key}[].")
+
+
+def test_config_readme_explains_every_key():
+    text = (REPOSITORY / "config" / "README.md").read_text()
+    keys = dict(schema_keys(read_yaml(REPOSITORY / "config" / "schemas" / "config.schema.yaml")))
+    for key, description in keys.items():
+        assert f"| `{key}` |" in text, f"config/README.md does not explain {key}"
+        assert description in text, f"config/README.md explains {key} in other words than the schema"
+    explained = re.findall(r"^\| `([\w.\[\]]+)` \|", text.partition("## Keys")[2], re.MULTILINE)
+    assert set(explained) == set(keys)
+
+
+@pytest.mark.parametrize("name", ["data", "torch", "publish"])
+def test_environments_have_the_versions_of_pyproject(name):
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    pins = dict(requirement.split("==") for requirement in project["dependencies"])
+    packages = read_yaml(REPOSITORY / "envs" / f"{name}.yaml")["dependencies"][-1]["pip"]
+    assert packages
+    for package in packages:
+        key, _, version = package.partition("==")
+        assert pins[key] == version
+
+
+def test_readme_names_files_that_exist():
+    text = (REPOSITORY / "README.md").read_text()
+    for name in re.findall(r"`((?:config|workflow|rules|docs|profiles)/[\w./-]+)`", text):
+        assert (REPOSITORY / name).exists(), f"README.md names {name}, which does not exist"
