@@ -19,6 +19,8 @@ SAMPLE_RATE = 4000
 WINDOW, HOP = 1024, 64
 FRAMES_PER_SECOND = SAMPLE_RATE / HOP
 LOWEST, HIGHEST, BANDS = 50, 1800, 33
+SILENCE = 1e-9
+"""Power in a band, 20 dB below that of rounding to 16 bit; keeps digital silence from having a pattern."""
 
 MAX_OWNERS = 40
 """Words that more recordings share say nothing (silence, hum)."""
@@ -39,7 +41,7 @@ def fingerprint(samples: np.ndarray, sample_rate: int) -> Fingerprint:
     """Fingerprint of float32 samples `[channels, samples]` at `sample_rate` Hz."""
     content = hashlib.sha256(f"{sample_rate} {samples.shape}".encode())
     content.update(np.ascontiguousarray(samples).tobytes())
-    mono = samples.mean(axis=0)
+    mono = samples.mean(axis=0) - samples.mean()
     if sample_rate != SAMPLE_RATE:
         mono = soxr.resample(mono, sample_rate, SAMPLE_RATE)
     return Fingerprint(content.hexdigest(), _words(mono))
@@ -50,7 +52,7 @@ def _words(mono: np.ndarray) -> np.ndarray:
         return np.empty(0, np.uint32)
     frames = np.lib.stride_tricks.sliding_window_view(mono, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32))) ** 2
-    levels = np.log(power @ _mel_bands() + 1e-12)
+    levels = np.log(power @ _mel_bands() + SILENCE)
     bits = np.diff(np.diff(levels, axis=1), axis=0) > 0
     return np.packbits(bits, axis=1).view(">u4")[:, 0].astype(np.uint32)
 
