@@ -15,13 +15,14 @@ class Resource:
         script: what happens to the coming requests, one entry each; afterwards all goes well.
             int: answer with this status; ("truncate", n): close after n bytes of the body; ("stall", n): stop sending
             after n bytes; ("replace", content, etag): the file changes before this request is answered.
-        ranges: honour Range and If-Range.
+        ranges, conditions: honour Range, and If-Range.
         headers: sent with every answer.
     """
 
     content: bytes
     etag: str | None = None
     ranges: bool = True
+    conditions: bool = True
     length: bool = True
     headers: dict[str, str] = field(default_factory=dict)
     script: list = field(default_factory=list)
@@ -81,7 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _range_start(self, resource: Resource) -> int | None:
         asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
-        if not resource.ranges or asked is None or (condition and condition != resource.etag):
+        outdated = resource.conditions and condition and condition != resource.etag
+        if not resource.ranges or asked is None or outdated:
             return None
         return int(asked.removeprefix("bytes=").partition("-")[0])
 

@@ -74,6 +74,14 @@ def test_file_that_changes_between_tries_starts_anew(server, tmp_path):
     assert fetch(server, tmp_path / "file", Expected()) == hashlib.sha256(new).hexdigest()
 
 
+def test_change_is_noticed_by_its_tag_where_conditions_are_ignored(server, tmp_path):
+    new = random.Random(1).randbytes(350_000)
+    script = [("truncate", 200_000), ("replace", new, '"2"')]
+    server.files["/file"] = Resource(CONTENT, etag='"1"', conditions=False, script=script)
+    assert fetch(server, tmp_path / "file", Expected()) == hashlib.sha256(new).hexdigest()
+    assert [asked is None for _, asked in server.requests] == [True, False, True]
+
+
 def test_unnoticed_change_between_tries_is_found_by_the_checksum(server, tmp_path):
     server.files["/file"] = Resource(bytes(len(CONTENT)), script=[("truncate", 200_000), ("replace", CONTENT, None)])
     assert fetch(server, tmp_path / "file") == SHA256
@@ -100,6 +108,12 @@ def test_server_without_content_length(server, tmp_path):
 def test_part_that_is_longer_than_the_file(server, tmp_path):
     (tmp_path / "file.part").write_bytes(CONTENT + b"more")
     server.files["/file"] = Resource(CONTENT, etag='"1"')
+    assert fetch(server, tmp_path / "file") == SHA256
+
+
+def test_complete_but_wrong_part_is_fetched_anew(server, tmp_path):
+    (tmp_path / "file.part").write_bytes(bytes(len(CONTENT)))
+    server.files["/file"] = Resource(CONTENT)
     assert fetch(server, tmp_path / "file") == SHA256
 
 
@@ -139,6 +153,12 @@ def test_alternative_address_is_tried(server, tmp_path):
     server.files["/file"] = Resource(CONTENT)
     url, sha256 = download([server.url("/gone"), server.url("/file")], tmp_path / "file", KNOWN, False, QUICK)
     assert (url, sha256) == (server.url("/file"), SHA256)
+
+
+def test_alternative_is_tried_when_an_address_sends_something_else(server, tmp_path):
+    server.files["/other"], server.files["/file"] = Resource(bytes(len(CONTENT))), Resource(CONTENT)
+    urls = [server.url("/other"), server.url("/file")]
+    assert download(urls, tmp_path / "file", KNOWN, False, QUICK)[0] == urls[1]
 
 
 def test_server_that_is_not_there(tmp_path):

@@ -93,47 +93,22 @@ def download(
     )
 
 
-def _download_one(url: str, target: Path, expected: Expected, progress: bool, patience: Patience) -> str:
-    part = _Part(target, url, expected)
-    furthest, failures, mismatches = part.size, 0, 0
-    with requests.Session() as session:
-        while True:
-            try:
-                _receive(session, part, expected, progress, patience)
-            except _Retry as retry:
-                failures = 1 if part.size > furthest else failures + 1
-                furthest = max(furthest, part.size)
-                if failures >= patience.attempts:
-                    raise _Lost(f"{retry}, {patience.attempts} times") from retry
-                _wait(failures, retry.wait, patience)
-                continue
-            try:
-                sha256 = verify(part.path, expected)
-            except RespfmError as error:
-                part.discard()
-                mismatches += 1
-                if not part.resumed or mismatches > 1:
-                    raise RespfmError(
-                        f"What {url} sends is not the file that the registry knows: {error} It was deleted; "
-                        "if the publisher changed the file, correct config/datasets.yaml."
-                    ) from error
-                continue
-            part.finish()
-            return sha256
-
-
 class _Part:
-    """The bytes of an unfinished download, with the validator (ETag or date) of their version."""
+    """The bytes of an unfinished download, with the validator (ETag or date) of their version.
+
+    `resumed` says that they come from more than one answer, `discarded` that some were thrown away before.
+    """
 
     def __init__(self, target: Path, url: str, expected: Expected) -> None:
         self.target, self.url = target, url
         self.path = target.with_name(target.name + ".part")
         self._notes = target.with_name(target.name + ".part.json")
-        self.resumed = False
+        self.discarded = False
         notes = json.loads(self._notes.read_text()) if self._notes.is_file() else {}
         self.validator = notes.get("validator") if notes.get("url") == url else None
         if not (self.validator or expected.digest):
             self.discard()
+        self.resumed = self.size > 0
 
     @property
     def size(self) -> int:
@@ -143,9 +118,16 @@ class _Part:
         """Remember which version the coming bytes belong to."""
         etag = headers.get("ETag", "")
         self.validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
+        self.resumed = False
         write_json(self._notes, {"url": self.url, "validator": self.validator})
 
+    def continues(self, headers: requests.structures.CaseInsensitiveDict) -> bool:
+        """Whether an answer with further bytes is of the same version, as far as it says."""
+        etag = headers.get("ETag")
+        return not (etag and self.validator and self.validator.startswith('"')) or etag == self.validator
+
     def discard(self) -> None:
+        self.discarded = self.discarded or self.size > 0
         self.path.unlink(missing_ok=True)
         self._notes.unlink(missing_ok=True)
         self.validator = None
@@ -153,6 +135,41 @@ class _Part:
     def finish(self) -> None:
         self.path.replace(self.target)
         self._notes.unlink(missing_ok=True)
+
+
+def _download_one(url: str, target: Path, expected: Expected, progress: bool, patience: Patience) -> str:
+    """Fetch from one address; what was put together over several tries gets a second chance from the start."""
+    part = _Part(target, url, expected)
+    with requests.Session() as session:
+        while True:
+            _receive_all(session, part, expected, progress, patience)
+            try:
+                sha256 = verify(part.path, expected)
+            except RespfmError as error:
+                final = part.discarded or not part.resumed
+                part.discard()
+                if final:
+                    raise _Lost(f"what it sends is not what the registry knows: {error}") from error
+                continue
+            part.finish()
+            return sha256
+
+
+def _receive_all(
+    session: requests.Session, part: _Part, expected: Expected, progress: bool, patience: Patience
+) -> None:
+    """Ask again until the file is complete, or until `patience` ends without a byte more."""
+    furthest, failures = part.size, 0
+    while True:
+        try:
+            _receive(session, part, expected, progress, patience)
+            return
+        except _Retry as retry:
+            failures = 1 if part.size > furthest else failures + 1
+            furthest = max(furthest, part.size)
+            if failures >= patience.attempts:
+                raise _Lost(f"{retry}, {patience.attempts} times") from retry
+            _wait(failures, retry.wait, patience)
 
 
 def _receive(session: requests.Session, part: _Part, expected: Expected, progress: bool, patience: Patience) -> None:
@@ -214,9 +231,9 @@ def _check_response(
     if status == 206:
         span, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         start, total = offset, int(whole) if whole.isdigit() else expected.bytes
-        if span.partition("-")[0] != str(offset):
+        if span.partition("-")[0] != str(offset) or not part.continues(response.headers):
             part.discard()
-            raise _Retry("the server sends another range than was asked for")
+            raise _Retry("the server sends another range or version than was asked for")
         part.resumed = True
     else:
         part.begin(response.headers)

@@ -20,7 +20,6 @@ class Copy:
     """A mirror's copy of a remote file: where it is, and what its manifest says of it (None: nothing)."""
 
     location: Path | str
-    mirror: str
     expected: Expected | None
 
 
@@ -73,10 +72,10 @@ class Mirror:
         if self.remote:
             if self._manifest and listed is None:
                 return None
-            return Copy(f"{self.path.rstrip('/')}/{quote(place, safe='/:')}", self.path, listed)
+            return Copy(f"{self.path.rstrip('/')}/{quote(place, safe='/:')}", listed)
         path = Path(self.path, place)
         if path.is_file():
-            return Copy(path, self.path, listed)
+            return Copy(path, listed)
         if listed is not None or url in self._urlmap:
             raise RespfmError(
                 f"the mirror {self.path} lists {place} but the file is missing there: copy it again or take "
