@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from respfm.publish import render, task_table
+from respfm.publish import paper, render, task_table
 from respfm.publish.kinds import data_kind as kind_of
 
 
@@ -44,7 +44,7 @@ def _tasks(frame: pd.DataFrame) -> dict[str, Any]:
 def _results(frame: pd.DataFrame) -> dict[str, Any]:
     tasks = list(dict.fromkeys(frame["task"]))
     sizes = render.test_sets(frame)
-    heads = [_head(render.column_title(task), True, sizes.get(task, "")) for task in tasks]
+    heads = [_head(paper.column_title(task), True, sizes.get(task, "")) for task in tasks]
     groups = [{"title": section, "rows": [_row(cells) for cells in models]} for section, models in render.blocks(frame)]
     return {
         "title": render.title(frame),

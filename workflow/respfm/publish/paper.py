@@ -36,6 +36,11 @@ CITATION = (
 )
 
 
+def column_title(task: str) -> str:
+    """`T5 Covid`, `Avg.`, or the name of a task that the paper does not have."""
+    return "Avg." if task == AVERAGE else f"{task} {TASK_TITLES.get(task, '')}".strip()
+
+
 def read_classes(paper_dir: Path) -> pd.DataFrame:
     """Table 1 of the paper: dataset, citation, task, title, modality, class, label, samples."""
     return pd.read_csv(Path(paper_dir) / "table1.csv", dtype={"class": str})

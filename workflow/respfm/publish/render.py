@@ -30,11 +30,6 @@ def title(frame: pd.DataFrame) -> str:
     return f"Table {number} ({frame['protocol'].iloc[0]} protocol): {paper.TITLES[number]}"
 
 
-def column_title(task: str) -> str:
-    """`T5 Covid`, `Avg.`, or the name of a task that the paper does not have."""
-    return "Avg." if task == paper.AVERAGE else f"{task} {paper.TASK_TITLES.get(task, '')}".strip()
-
-
 def notes(frame: pd.DataFrame) -> list[str]:
     """What a reader must know to read the table's numbers, as sentences; the first says what the data are."""
     kind = data_kind(frame["data_kind"].iloc[0])
@@ -167,7 +162,7 @@ def markdown(frame: pd.DataFrame) -> str:
         "",
         f"> **{kind.badge}.** {kind.sentence}",
         "",
-        _md_row(["Model", "AUROC", *map(column_title, tasks), "Status"]),
+        _md_row(["Model", "AUROC", *map(paper.column_title, tasks), "Status"]),
         _md_row(["---", "---", *["---:"] * len(tasks), "---"]),
         _md_row(["Test set", "recordings / patients", *(sizes.get(task, "-") for task in tasks), ""]),
     ]
@@ -187,7 +182,7 @@ def latex(frame: pd.DataFrame) -> str:
     kind = data_kind(frame["data_kind"].iloc[0])
     tasks = list(dict.fromkeys(frame["task"]))
     sizes = test_sets(frame)
-    heads = [column_title(task).partition(" ") for task in tasks]
+    heads = [paper.column_title(task).partition(" ") for task in tasks]
     place = f"(Table {frame['table'].iloc[0]} of the paper, {frame['protocol'].iloc[0]} protocol)"
     text = [
         r"\begin{table*}[p]",

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from respfm.publish import paper
-from respfm.publish.render import column_title
 from respfm.publish.results import distinct_cells, result_table
 from respfm.publish.scores import read_scores
 from respfm.publish.style import figure_style, new_figure, save_figure, task_look
@@ -57,7 +56,7 @@ def _draw(axes: Axes, data: pd.DataFrame, colours: Sequence[str]) -> None:
     for task, points in data.groupby("task", sort=False):
         look = {**task_look(task, paper.TASKS, colours), "linestyle": "none", "elinewidth": 0.8}
         columns = points[["published", "reproduced", "reproduced_std", "published_std"]]
-        axes.errorbar(*columns.T.to_numpy(), **look, label=column_title(task))
+        axes.errorbar(*columns.T.to_numpy(), **look, label=paper.column_title(task))
     low = min([0.5, *data["published"], *data["reproduced"]]) - 0.03
     axes.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
     axes.set(xlabel="AUROC in the paper", ylabel="AUROC in this run")

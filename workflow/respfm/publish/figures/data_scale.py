@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from respfm.publish import paper
-from respfm.publish.render import column_title
 from respfm.publish.results import distinct_cells, result_table
 from respfm.publish.scores import read_scores
 from respfm.publish.style import figure_style, new_figure, save_figure
@@ -43,7 +42,7 @@ def plot_data_scale(
         panels = list(figure.subplots(2, 4, sharex=True).flat)
         for axes, (task, points) in zip(panels, data.groupby("task", sort=False), strict=True):
             _draw(axes, points, colours[1])
-            axes.set_title(column_title(task))
+            axes.set_title(paper.column_title(task))
         figure.supxlabel("Respiratory list entries beside AudioSet (thousands)", fontsize=9)
         figure.supylabel("AUROC", fontsize=9)
         handles = max((axes.get_legend_handles_labels() for axes in panels), key=lambda found: len(found[0]))

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 
 from respfm.errors import RespfmError
 from respfm.publish import paper
-from respfm.publish.render import column_title
 from respfm.publish.scores import read_scores
 from respfm.publish.style import figure_style, new_figure, save_figure, spread, task_look
 
@@ -75,7 +74,7 @@ def _draw(axes: Axes, data: pd.DataFrame, colours: Sequence[str]) -> None:
         axes.plot(line["position"], line["auroc"], **look)
         hollow = {**look, "linestyle": "none", "markersize": 11, "markerfacecolor": "none"}
         axes.plot(line["position"], line["published"], **hollow, markeredgewidth=1.3)
-        ends.append((column_title(task), look, line["auroc"].iloc[-1]))
+        ends.append((paper.column_title(task), look, line["auroc"].iloc[-1]))
     layers = data.drop_duplicates("layer").sort_values("position")
     _label_ends(axes, ends, layers["position"].max())
     if len(layers) > 13:
