@@ -15,6 +15,7 @@ from respfm.errors import RespfmError
 
 _BLOCK_FRAMES = 1 << 22
 _PLAUSIBLE_RATES = range(1_000, 768_001)
+_STREAMED = 0x7FFFF000  # writers that cannot seek back announce this many bytes or more
 
 
 class AudioError(RespfmError):
@@ -43,7 +44,8 @@ def decode(path: str | os.PathLike) -> tuple[np.ndarray, int]:
     """Decode a whole recording.
 
     Returns float32 samples `[channels, samples]`, full scale = 1, and the sample rate in Hz.
-    Raises AudioError with the reason "empty", "truncated", "not finite" or "unreadable: ...".
+    Raises AudioError with the reason "empty", "truncated" (wav and flac, which announce their length),
+    "not finite" or "unreadable: ...".
     """
     try:
         if os.path.getsize(path) == 0:
@@ -52,7 +54,7 @@ def decode(path: str | os.PathLike) -> tuple[np.ndarray, int]:
         raise AudioError(path, f"unreadable: {error.strerror or error}") from error
     try:
         sound = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
         samples, sample_rate = _decode_av(path)
     else:
         with sound:
@@ -95,7 +97,7 @@ def inspect(path: str | os.PathLike) -> AudioInfo:
 
 
 def _decode_sndfile(path: str | os.PathLike, sound: soundfile.SoundFile) -> np.ndarray:
-    if sound.format == "WAV" and _wav_is_truncated(Path(path)):
+    if sound.format in ("WAV", "WAVEX") and _wav_is_truncated(Path(path)):
         raise AudioError(path, "truncated")
     # libsndfile takes four times as long to return 16-bit samples as floats.
     dtype, scale = ("int16", 2.0**-15) if sound.subtype == "PCM_16" else ("float32", 1.0)
@@ -106,23 +108,24 @@ def _decode_sndfile(path: str | os.PathLike, sound: soundfile.SoundFile) -> np.n
     except soundfile.LibsndfileError as error:
         raise AudioError(path, f"unreadable: {error.error_string}") from error
     samples = blocks[-1] if len(blocks) <= 2 else np.concatenate(blocks)
-    if len(samples) < sound.frames:
+    if sound.format == "FLAC" and len(samples) < sound.frames:
         raise AudioError(path, "truncated")
     return samples.T.astype(np.float32, order="C") * np.float32(scale)
 
 
 def _wav_is_truncated(path: Path) -> bool:
-    """Whether the data chunk announces more bytes than there are; libsndfile does not mind."""
+    """Whether over 1 % of the bytes that the data chunk announces are missing; libsndfile does not mind."""
     size = path.stat().st_size
     with path.open("rb") as stream:
+        if stream.read(4) != b"RIFF":
+            return False
         position = 12
         while position + 8 <= size:
             stream.seek(position)
             name, length = stream.read(4), int.from_bytes(stream.read(4), "little")
             position += 8
             if name == b"data":
-                streamed = length >= 0x7FFFF000
-                return not streamed and position + length > size
+                return length < _STREAMED and size - position < 0.99 * length
             position += length + length % 2
     return False
 
@@ -130,18 +133,15 @@ def _wav_is_truncated(path: Path) -> bool:
 def _decode_av(path: str | os.PathLike) -> tuple[np.ndarray, int]:
     import av
 
+    planar = av.AudioResampler(format="fltp")
+    frames, sample_rate = [np.empty((0, 0), np.float32)], _PLAUSIBLE_RATES.start
     try:
-        with av.open(os.fspath(path)) as container:
-            if not container.streams.audio:
-                raise AudioError(path, "unreadable: no audio stream")
-            stream = container.streams.audio[0]
-            planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-            frames = [
-                converted.to_ndarray() for frame in container.decode(stream) for converted in planar.resample(frame)
-            ]
-            sample_rate, channels = stream.rate, stream.channels
-    except av.FFmpegError as error:
-        raise AudioError(path, f"unreadable: {error.strerror or error}") from error
-    if not frames:
-        return np.empty((channels, 0), np.float32), sample_rate
-    return np.concatenate(frames, axis=1), sample_rate
+        with av.open(os.fspath(path), metadata_errors="ignore") as container:
+            if not container.streams.audio or container.streams.audio[0].codec_context is None:
+                raise AudioError(path, "unreadable: no audio stream that can be decoded")
+            for frame in container.decode(audio=0):
+                sample_rate = frame.sample_rate
+                frames += [converted.to_ndarray() for converted in planar.resample(frame)]
+        return np.concatenate(frames[1:] or frames, axis=1), sample_rate
+    except (av.FFmpegError, ValueError) as error:
+        raise AudioError(path, f"unreadable: {getattr(error, 'strerror', None) or error}") from error

@@ -3,8 +3,11 @@
 Datasets: `frames` float16 or float32 `[total_frames, n_mels]`; `offsets` int64 `[n + 1]` (clip i holds the
 frames `offsets[i]` to `offsets[i + 1]`); `ids`; `quarantined_ids` and `quarantined_reasons` of recordings
 left out. Attributes: `format`, `writer`, `definition` (front end, JSON), `units`, `n_mels`, `min_seconds`,
-`digest`. The digest is the SHA-256 over those of all 4 MiB blocks of the file, itself read as zeros, so that any
-changed bit shows.
+`digest`.
+
+The HDF5 user block (the first 4096 bytes) repeats in JSON what a reader needs, so that thousands of shards open
+at once and a damaged file is recognised without HDF5, which may hang on one. The digest is the SHA-256 over those
+of all 4 MiB blocks of the file, itself read as zeros, so that any changed bit shows.
 """
 
 import dataclasses
@@ -26,21 +29,25 @@ from respfm.files import atomic_path, canonical_json
 FORMAT = "respfm log-mel shard 1"
 CURE = "Delete it and run the workflow again (rule cache_logmel) to rebuild it."
 
+_HEADER_BYTES = 4096
 _UNSIGNED = b"0" * 64
 _BLOCK_BYTES = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardHeader:
-    """What a reader needs to know of a shard; the first frame is `frames_at` bytes into the file."""
+    """What a reader needs to know of a shard; `frames_at` and `offsets_at` are places in bytes."""
 
     path: Path
     clips: int
     frames: int
     n_mels: int
-    dtype: np.dtype
+    dtype: str
     frames_at: int
+    offsets_at: int
     definition: dict[str, Any]
+    size: int
+    digest: str
 
 
 def write_clips(
@@ -63,7 +70,7 @@ def write_clips(
     quarantined, stored = quarantined or {}, np.dtype(dtype).newbyteorder("<")
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
     with atomic_path(path) as temporary:
-        with h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
+        with h5py.File(temporary, "w", libver="earliest", userblock_size=_HEADER_BYTES) as file:
             file.attrs["digest"] = np.bytes_(_UNSIGNED)
             file.attrs["format"] = FORMAT
             file.attrs["writer"] = f"respfm {__version__}"
@@ -77,40 +84,46 @@ def write_clips(
             file["quarantined_reasons"] = _fixed_width(quarantined.values())
             shape = (int(offsets[-1]), definition["n_mels"])
             frames = file.create_dataset("frames", shape, stored, dcpl=_allocated_at_once())
-            frames_at = frames.id.get_offset() or 0
+            header = {
+                "clips": len(ids),
+                "frames": shape[0],
+                "n_mels": shape[1],
+                "dtype": stored.str,
+                "frames_at": frames.id.get_offset() or 0,
+                "offsets_at": file["offsets"].id.get_offset(),
+                "definition": definition,
+                "digest": _UNSIGNED.decode(),
+            }
         with temporary.open("r+b") as stream:
-            stream.seek(frames_at)
+            stream.seek(header["frames_at"])
             for length, clip in zip(lengths, clips, strict=True):
                 if clip.shape != (length, shape[1]):
                     raise ValueError(f"clip of shape {clip.shape} where {(length, shape[1])} was announced")
                 stream.write(np.ascontiguousarray(clip, stored).data)
-        _sign(temporary)
+        _sign(temporary, {**header, "size": temporary.stat().st_size})
 
 
 def read_header(path: str | os.PathLike) -> ShardHeader:
-    """Open a shard far enough to know that it is one, of this format and of full length.
+    """Read the first bytes of a shard, enough to know that it is one, of this format and of full length.
 
     Raises RespfmError naming the file and the cure when it is missing, foreign or truncated.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RespfmError(f"There is no log-mel shard {path}. Run the workflow's rule cache_logmel to make it.")
     try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise RespfmError(f"{path} is not a log-mel shard of this version ({FORMAT}). {CURE}")
-            frames = file["frames"]
-            return ShardHeader(
-                path=path,
-                clips=len(file["offsets"]) - 1,
-                frames=len(frames),
-                n_mels=frames.shape[1],
-                dtype=frames.dtype,
-                frames_at=frames.id.get_offset() or 0,
-                definition=json.loads(file.attrs["definition"]),
-            )
-    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
-        raise RespfmError(f"{path} is not a whole log-mel shard ({error}). {CURE}") from error
+        with open(path, "rb") as stream:
+            name, _, text = stream.read(_HEADER_BYTES).partition(b"\n")
+            size = os.fstat(stream.fileno()).st_size
+        if name != FORMAT.encode():
+            raise RespfmError(f"{path} is not a log-mel shard of this version ({FORMAT}). {CURE}")
+        header = ShardHeader(Path(path), **json.loads(text))
+    except OSError as error:
+        raise RespfmError(
+            f"The log-mel shard {path} cannot be read ({error.strerror}). Rule cache_logmel makes it."
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise RespfmError(f"{path} is damaged: its header is no longer text. {CURE}") from error
+    if size != header.size:
+        raise RespfmError(f"{path} is not whole: it has {size} of {header.size} bytes. {CURE}")
+    return header
 
 
 def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
@@ -119,10 +132,9 @@ def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
         return dict(file.attrs)
 
 
-def read_offsets(path: str | os.PathLike) -> np.ndarray:
+def read_offsets(header: ShardHeader) -> np.ndarray:
     """First frame of every clip and the end of the last, int64 `[clips + 1]`."""
-    with h5py.File(path, "r") as file:
-        return file["offsets"][:]
+    return np.fromfile(header.path, "<i8", header.clips + 1, offset=header.offsets_at)
 
 
 def read_ids(path: str | os.PathLike) -> np.ndarray:
@@ -141,8 +153,7 @@ def read_quarantined(path: str | os.PathLike) -> dict[str, str]:
 def check_shard(path: str | os.PathLike) -> ShardHeader:
     """Read the whole shard and compare it with its digest; RespfmError when a single bit differs."""
     header = read_header(path)
-    recorded = bytes(read_attributes(path)["digest"])
-    if _file_digest(header.path, recorded) != recorded:
+    if _file_digest(header.path, header.digest.encode()) != header.digest.encode():
         raise RespfmError(f"{path} is damaged: its content does not match its digest. {CURE}")
     return header
 
@@ -153,11 +164,17 @@ def _fixed_width(texts: Iterable[str]) -> np.ndarray:
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", width))
 
 
-def _sign(path: Path) -> None:
-    digest = _file_digest(path, _UNSIGNED)
+def _sign(path: Path, header: dict[str, Any]) -> None:
+    """Write the header, then the digest into header and attribute."""
+    text = f"{FORMAT}\n{canonical_json(header)}".encode()
     with path.open("r+b") as stream:
-        stream.seek(stream.read(_BLOCK_BYTES).index(_UNSIGNED))
-        stream.write(digest)
+        stream.write(text.ljust(_HEADER_BYTES))
+        stream.flush()
+        digest = _file_digest(path, _UNSIGNED)
+        stream.seek(0)
+        block = stream.read(_BLOCK_BYTES)
+        stream.seek(0)
+        stream.write(block.replace(_UNSIGNED, digest, 2))
 
 
 def _allocated_at_once() -> h5py.h5p.PropDCID:
@@ -175,7 +192,7 @@ def _file_digest(path: Path, recorded: bytes) -> bytes:
         with path.open("rb", buffering=0) as stream:
             stream.seek(start)
             block = stream.read(_BLOCK_BYTES)
-        return hashlib.sha256(block if start else block.replace(recorded, _UNSIGNED, 1)).digest()
+        return hashlib.sha256(block if start else block.replace(recorded, _UNSIGNED, 2)).digest()
 
     with ThreadPoolExecutor() as pool:
         digests = pool.map(block_digest, range(0, path.stat().st_size, _BLOCK_BYTES))

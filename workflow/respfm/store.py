@@ -105,13 +105,13 @@ class LogMelStore:
 
     def _shard_offsets(self, shard: int) -> np.ndarray:
         if shard not in self._offsets:
-            self._offsets[shard] = read_offsets(self.shards[shard].path)
+            self._offsets[shard] = read_offsets(self.shards[shard])
         return self._offsets[shard]
 
     def _read(self, shard: int, first: int, frames: int) -> np.ndarray:
         header = self.shards[shard]
         buffer = np.empty((frames, header.n_mels), header.dtype)
-        position = header.frames_at + first * header.n_mels * header.dtype.itemsize
+        position = header.frames_at + first * header.n_mels * buffer.itemsize
         if os.preadv(self._file(shard), [buffer.data], position) != buffer.nbytes:
             raise RespfmError(f"{header.path} ended early while it was read; was it replaced? Open it again.")
         return torch.from_numpy(buffer).float().numpy().T  # numpy converts float16 eight times slower
@@ -138,7 +138,7 @@ def describe(paths: Sequence[str | os.PathLike]) -> str:
         f"shards       {len(store.shards)}",
         f"clips        {len(store)}",
         f"hours        {hours:.2f}",
-        f"size         {size / 1e6:.1f} MB, {first.dtype}",
+        f"size         {size / 1e6:.1f} MB, {np.dtype(first.dtype)}",
         f"frames       {lengths.min()} to {lengths.max()} per clip",
         "front end    " + ", ".join(f"{key} {value}" for key, value in store.definition.items()),
         f"units        {attributes['units']}",
