@@ -23,6 +23,7 @@ def plan(tmp_path):
             "protocols": ["published"],
             "tasks": ["T5", "T8", "T10"],
             "models": ["logmel_stats"],
+            "curation": {"min_cough_detected": 0.95, "inclusive": False},
             "runs": ["scratch_as_resp_400k", "scratch_librispeech"],
         }
         return Plan(load_settings(config | changes, REPOSITORY))
@@ -70,7 +71,8 @@ def test_what_is_here_already(plan, tmp_path):
     assert offline["coswara"].state == "1 of 156 files here, missing while `offline` is set"
     partial = needs(plan(mirror=mirror, offline=True, allow_partial=True, local={"audioset": "/nowhere"}))
     assert partial["coswara"].state == "1 of 156 files here, the rest is left out"
-    assert partial["audioset"].state == "local: /nowhere (missing)"
+    assert partial["audioset"].state == "local: /nowhere is missing"
+    assert "segment" in partial["audioset"].how
 
 
 def test_work_by_hand(plan):

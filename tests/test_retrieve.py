@@ -182,10 +182,10 @@ def test_partial_mirror(tmp_path, mirror):
         fetch(tmp_path, {"files": [ENTRY["files"][0]]}, [str(rebuilt)], offline=True, allow_partial=True)
 
 
-@pytest.mark.parametrize("row", ["x.zip,abc,5", f"x.zip,{'0' * 64},five", f"x.zip,{'0' * 64}"])
+@pytest.mark.parametrize("row", ["x.zip,abc,5", f"x.zip,{'0' * 64},five", "x.zip"])
 def test_garbled_manifest(tmp_path, mirror, row):
     (mirror / "MANIFEST.csv").write_text(f"\ufeffpath,sha256,bytes\r\n{row}\r\n", encoding="utf-8")
-    with pytest.raises(RespfmError, match=r"gives x.zip no size or no SHA-256"):
+    with pytest.raises(RespfmError, match=r"gives x.zip a sha256 or bytes that is no such thing"):
         fetch(tmp_path, ENTRY, [{"path": str(mirror), "checksums": "MANIFEST.csv"}], offline=True)
 
 
@@ -244,7 +244,7 @@ def test_mirror_behind_a_url(tmp_path, mirror):
         assert sources(target)["files"][0]["verified_against"] == "mirror manifest"
         assert sources(target)["files"][0]["origin"] == f"mirror {server.url('/m/')}"
         server.files["/m/MANIFEST.csv"] = Resource(b"file,hash\n")
-        with pytest.raises(RespfmError, match="must have the columns bytes, path, sha256"):
+        with pytest.raises(RespfmError, match="must have the columns path, sha256"):
             fetch(tmp_path / "other", {"files": ENTRY["files"][:1]}, [prefix])
     with pytest.raises(RespfmError, match=r"MANIFEST.csv of the mirror http.* cannot be read"):
         fetch(tmp_path / "other", {"files": ENTRY["files"][:1]}, [prefix])

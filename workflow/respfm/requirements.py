@@ -94,12 +94,15 @@ def _dataset_need(plan: Plan, name: str) -> Need:
     missing = None if download is None else download * (total - here) / max(total, 1)
     if Path(plan.config["results"], "raw", name, ".sources.json").is_file():
         return Need(name, download, 0.0, disk, logmel, READY)
-    if folder := plan.config["local"].get(name):
-        state = f"local: {folder}" + ("" if Path(folder).is_dir() else " (missing)")
-        return Need(name, 0.0, 0.0, disk, logmel, state)
-    if not pieces:
-        how = f"{entry.get('how', 'Get it by hand.')} Name its folder in `local: {{{name}: <folder>}}`."
-        return Need(name, download, missing, disk, logmel, "by hand", how)
+    folder = plan.config["local"].get(name)
+    if folder and Path(folder).is_dir():
+        return Need(name, 0.0, 0.0, disk, logmel, f"local: {folder}")
+    if folder or not pieces:
+        how = (
+            f"{entry.get('how', 'Get it by hand.')} Its folder is named by `local: {{{name}: {folder or '<folder>'}}}`."
+        )
+        state = f"local: {folder} is missing" if folder else "by hand"
+        return Need(name, download, missing, disk, logmel, state, how)
     if here == total:
         return Need(name, download, 0.0, disk, logmel, "in a mirror or downloaded")
     remedy = "to download"

@@ -40,8 +40,8 @@ class Mirror:
     """One entry of the configuration's mirror list: `{path, checksums?, urlmap?}`, or just the path.
 
     Args:
-        spec: `path` is a directory or an http(s) prefix; `checksums` a CSV in it with the columns path,
-            sha256 and bytes, whose files were rebuilt and are checked against it instead of the publisher's
+        spec: `path` is a directory or an http(s) prefix; `checksums` a CSV in it with the columns path and
+            sha256, perhaps bytes, whose files were rebuilt and are checked against it instead of the publisher's
             digests; `urlmap` a CSV in it with the columns url and path, for files kept elsewhere than at
             `<host>/<path>`.
         read_url: fetches a small text file of a remote mirror; mirrors that are directories need none.
@@ -90,14 +90,15 @@ class Mirror:
     @functools.cached_property
     def _manifest(self) -> dict[str, Expected]:
         manifest = {}
-        for row in self._rows("checksums", {"path", "sha256", "bytes"}):
-            size, sha256 = row["bytes"] or "", row["sha256"] or ""
-            if not (size.isdecimal() and _SHA256.fullmatch(sha256)):
+        for row in self._rows("checksums", {"path", "sha256"}):
+            size, sha256 = row.get("bytes") or "", row["sha256"] or ""
+            if not _SHA256.fullmatch(sha256) or (size and not size.isdecimal()):
                 raise RespfmError(
-                    f"{self._spec['checksums']} of the mirror {self.path} gives {row['path']} no size or no SHA-256: "
-                    "make it anew."
+                    f"{self._spec['checksums']} of the mirror {self.path} gives {row['path']} a sha256 or bytes that "
+                    "is no such thing: make it anew."
                 )
-            manifest[row["path"]] = Expected(bytes=int(size), sha256=sha256, source="mirror manifest")
+            known = int(size) if size else None
+            manifest[row["path"]] = Expected(bytes=known, sha256=sha256, source="mirror manifest")
         return manifest
 
     def _rows(self, key: str, columns: set[str]) -> list[dict[str, str]]:
