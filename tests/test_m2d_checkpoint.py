@@ -55,12 +55,19 @@ def test_published_encoder_only_file(tmp_path):
     np.testing.assert_allclose(ours, golden["clip0_no_norm_stats"], rtol=0, atol=1e-4)
 
 
-def test_published_full_checkpoint(tmp_path, model):
+def test_published_full_checkpoint_with_the_extras_of_clap(tmp_path, model):
     folder = tmp_path / "m2d_vit_base-80x608p16x16-221006-mr7"
     folder.mkdir()
     arguments = argparse.Namespace(lr=1e-3, input_size=[80, 608])
     optimizer = torch.optim.AdamW(model.parameters()).state_dict()
-    content = {"model": model.state_dict(), "optimizer": optimizer, "epoch": 299, "scaler": {}, "args": arguments}
+    clap = {"logit_scale": torch.tensor(2.0), "audio_proj.0.weight": torch.zeros(64, 64)}
+    content = {
+        "model": {**model.state_dict(), **clap},
+        "optimizer": optimizer,
+        "epoch": 299,
+        "scaler": {},
+        "args": arguments,
+    }
     torch.save(content, folder / "checkpoint-300.pth")
     loaded = load_checkpoint(folder / "checkpoint-300.pth")
     assert isinstance(loaded, M2D)
@@ -186,9 +193,21 @@ def test_further_pretraining_of_m2d_x_has_a_fresh_offline_predictor(tmp_path, mo
 
 def test_further_pretraining_refuses_other_sizes(tmp_path, model):
     export_checkpoint(model, (-6.5, 3.5), tmp_path / "checkpoint.pth")
-    for other in ({"depth": 3}, {"patch_size": (16, 4)}, {"dim": 128}):
-        with pytest.raises(RespfmError, match="cannot start from it"):
-            initialise_from(M2D(M2DConfig(**{**SIZES, **other})), tmp_path / "checkpoint.pth")
+    for name, value in (("depth", 1), ("depth", 3), ("patch_size", (16, 4)), ("dim", 128), ("heads", 4)):
+        with pytest.raises(RespfmError, match=f"cannot start from it, its {name} is"):
+            initialise_from(M2D(M2DConfig(**{**SIZES, name: value})), tmp_path / "checkpoint.pth")
+    export_encoder(model, (-6.5, 3.5), tmp_path / "encoder.safetensors")
+    state = load_file(tmp_path / "encoder.safetensors")
+    del state["norm.bias"]
+    torch.save(state, tmp_path / "encoder.pth")
+    with pytest.raises(RespfmError, match="its encoder is not whole"):
+        initialise_from(model, tmp_path / "encoder.pth")
+
+
+def test_a_predictor_of_another_depth_starts_fresh(tmp_path, model):
+    export_checkpoint(model, (-6.5, 3.5), tmp_path / "checkpoint.pth")
+    text = initialise_from(M2D(M2DConfig(**{**SIZES, "decoder_depth": 2})), tmp_path / "checkpoint.pth")
+    assert "encoder, target network; fresh: predictor" in text
 
 
 def test_further_pretraining_on_another_length(tmp_path, model):
@@ -236,7 +255,7 @@ def test_pickles_that_could_run_code(tmp_path, model):
     assert "Payload" in message
     assert "trust: true" in message
     assert isinstance(load_checkpoint(path, trust=True), M2D)
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"model": Payload()}))
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"model": Payload()}, protocol=2))
     refusal(tmp_path / "plain.pth")
 
 

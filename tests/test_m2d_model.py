@@ -242,6 +242,20 @@ def test_recomputed_activations_give_the_same_gradients():
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("objective", ["m2d", "m2d_x", "msm_mae"])
+def test_bfloat16_autocast_gives_float32_losses_close_by(objective):
+    torch.manual_seed(0)
+    model, teacher = M2D(M2DConfig(**SMALL, objective=objective)), M2DEncoder(M2DConfig(**SMALL))
+    inputs = {"clean": torch.randn(2, 1, 80, 608), "mask_noise": torch.rand(2, 190), "teacher": teacher}
+    exact = model.loss(**inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model.loss(**inputs)
+    rough["loss"].backward()
+    for name, value in rough.items():
+        assert value.dtype == torch.float32
+        assert value.item() == pytest.approx(exact[name].item(), rel=5e-3)
+
+
 def test_collapse_is_visible():
     tokens = torch.randn(2, 50, 32)
     assert losses.spread(losses.standardise(tokens)) > 0.9

@@ -23,6 +23,12 @@ PREFIXES = ("module.ar.runtime.backbone.", "backbone.", "module.")
 HEAD_DIM = 64
 MEL_BANDS = 80
 ENCODER_PART = re.compile(r"(cls_token|pos_embed|norm_stats|patch_embed|blocks|norm)(\.|$)")
+PARTS = {
+    "encoder": r"(cls_token|patch_embed|blocks|norm)(\.|$)",
+    "predictor": r"(mask_token$|decoder_(embed|blocks|norm|pred)\.)",
+    "target network": r"target_",
+    "offline predictor": r"offline_predictor\.",
+}
 FOLDER_NAME = re.compile(r"(?:\w+-)?(\d+)x(\d+)p(\d+)x(\d+)(?:p(\d+)k)?(?:[-_]|$)")
 
 
@@ -199,31 +205,26 @@ def initialise_from(model: M2D, path: str | Path, trust: bool = False) -> str:
     Returns a text that says what came from the file and what starts fresh. A predictor that the file lacks
     stays as initialised; a target network that it lacks starts as a copy of the encoder, never at random.
     Position tables and normalisation statistics stay the model's own. Raises RespfmError if the encoders
-    differ in shape.
+    differ in size.
     """
-    _, state = read_checkpoint(path, trust=trust)
-    own, target = model.state_dict(), "target_norm.weight" in state
-    if not target:
-        copies = {f"target_{key}": value for key, value in state.items() if re.match(r"(blocks|norm)\.", key)}
-        state = {**state, **copies}
-    parts = {
-        "encoder": r"(cls_token|patch_embed|blocks|norm)(\.|$)",
-        "predictor": r"(mask_token$|decoder_(embed|blocks|norm|pred)\.)",
-        "target network": r"target_",
-        "offline predictor": r"offline_predictor\.",
-    }
+    config, state = read_checkpoint(path, trust=trust)
+    for name in ("patch_size", "dim", "depth", "heads", "mlp_ratio"):
+        there, here = getattr(config, name), getattr(model.config, name)
+        if there != here:
+            raise RespfmError(f"{path}: cannot start from it, its {name} is {there} and the run's {here}")
+    has_target = "target_norm.weight" in state
+    if not has_target:
+        state |= {f"target_{key}": value for key, value in state.items() if re.match(r"(blocks|norm)\.", key)}
     loaded, fresh = [], []
-    for part, pattern in parts.items():
-        keys = [key for key in own if re.match(pattern, key)]
-        usable = [key for key in keys if key in state and state[key].shape == own[key].shape]
-        if part == "encoder" and len(usable) < len(keys):
-            odd = next(key for key in keys if key not in usable)
-            found = list(state[odd].shape) if odd in state else "nothing"
-            raise RespfmError(f"{path}: cannot start from it, {odd} is {found} there and {list(own[odd].shape)} here")
-        if keys and len(usable) == len(keys):
-            model.load_state_dict({key: state[key] for key in keys}, strict=False)
-            loaded.append(f"{part} (a copy of the encoder)" if part == "target network" and not target else part)
-        elif keys:
+    for part, pattern in PARTS.items():
+        wanted = {key: value.shape for key, value in model.state_dict().items() if re.match(pattern, key)}
+        found = {key: value for key, value in state.items() if re.match(pattern, key)}
+        if wanted and wanted == {key: value.shape for key, value in found.items()}:
+            model.load_state_dict(found, strict=False)
+            loaded.append(part if has_target or part != "target network" else f"{part} (a copy of the encoder)")
+        elif part == "encoder":
+            raise RespfmError(f"{path}: cannot start from it, its encoder is not whole")
+        elif wanted:
             fresh.append(part)
     fresh += ["optimiser", "learning rate and EMA schedules"]
     return f"from {path}: {', '.join(loaded)}; fresh: {', '.join(fresh)}; statistics: those of the new data"
