@@ -39,7 +39,7 @@ def draw_voice(rng: np.random.Generator, female: bool, wet: bool = False, smoker
     roughness = np.clip(rng.normal(0.7 if smoker else 0.25, 0.16), 0, 1)
     return Voice(
         pitch=np.clip(rng.normal(200 if female else 125, 20), 80, 260) * (1.05 - 0.2 * roughness),
-        formant_scale=rng.normal(1.16 if female else 1.0, 0.06) * (1.02 - 0.06 * roughness),
+        formant_scale=rng.normal(1.13 if female else 1.0, 0.06) * (1.02 - 0.06 * roughness),
         wetness=np.clip(rng.normal(0.7 if wet else 0.3, 0.16), 0, 1),
         roughness=roughness,
     )
@@ -184,7 +184,7 @@ def chest_recording(rng: np.random.Generator, chest: Chest, seconds: float) -> t
             crackles[inspiration] = _swell(inspiration) * _crackles(rng, chest, inspiration.stop - inspiration.start)
         if cycle.wheezes:
             wheezes[expiration] = _swell(expiration) * _wheeze(rng, expiration.stop - expiration.start)
-    corner = rng.uniform(300, 420) * (1.15 - 0.6 * chest.obstruction)
+    corner = rng.uniform(300, 420) * (1.2 - 0.75 * chest.obstruction)
     breath = shaped_noise(rng, total, CHEST_RATE, lambda f: (f > 60) / (1 + (f / corner) ** 2)) * envelope
     breath *= 1 - 0.5 * chest.obstruction
     loudness = rng.uniform(0.6, 1.4, 2)
@@ -245,7 +245,7 @@ def stethoscope_filters(sound: np.ndarray) -> dict[str, np.ndarray]:
     """One recording through the bell (B), diaphragm (D) and extended (E) filter of a stethoscope."""
     bands = {"B": (20, 200), "D": (100, 500), "E": (20, 1_000)}
     return {
-        name: 0.3 * sound + signal.sosfilt(signal.butter(2, band, "bandpass", fs=CHEST_RATE, output="sos"), sound)
+        name: signal.sosfilt(signal.butter(1, band, "bandpass", fs=CHEST_RATE, output="sos"), sound)
         for name, band in bands.items()
     }
 
