@@ -126,6 +126,27 @@ def test_split_zip_of_several_volumes(tmp_path, zip64):
     assert read_tree(tmp_path / "out") == FILES
 
 
+def test_split_zip_beyond_four_gigabytes(tmp_path):
+    """A member far inside the second of two volumes of 3 GiB, which are holes but for it."""
+    whole = make_zip(tmp_path / "small.zip", {"far.txt": b"away"}).read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    entry = bytearray(whole[directory:])
+    struct.pack_into("<H", entry, 34, 1)
+    struct.pack_into("<I", entry, 42, 2_000_000_000)
+    struct.pack_into("<2H", entry, entry.index(b"PK\x05\x06") + 4, 2, 2)
+    struct.pack_into("<I", entry, entry.index(b"PK\x05\x06") + 16, 0)
+    volumes = [tmp_path / "a.z01", tmp_path / "a.z02", tmp_path / "a.zip"]
+    for volume in volumes[:2]:
+        with open(volume, "wb") as stream:
+            stream.truncate(3 << 30)
+    with open(volumes[1], "r+b") as stream:
+        stream.seek(2_000_000_000)
+        stream.write(whole[:directory])
+    volumes[2].write_bytes(entry)
+    unpack(volumes, "zip-split", tmp_path / "out")
+    assert read_tree(tmp_path / "out") == {"far.txt": b"away"}
+
+
 @pytest.mark.skipif(shutil.which("zip") is None, reason="Info-ZIP is not installed")
 def test_split_zip_made_by_info_zip(tmp_path):
     source = tmp_path / "source"
