@@ -6,7 +6,7 @@ Features and labels are random with the sizes and prevalences of the tasks. The 
 with PyTorch's autograd and Adam on tensors in memory, single-threaded, which is faster for it than two threads. It
 runs for one layer and one run of each task and is multiplied, or for all of them with `--full`; its AUROCs must agree
 with the probe's. The last lines set T9 against OPERA's code as shipped (620 s for 5 runs and one layer of 64 features,
-about 890 s of 3,840 features; measured on a 2-core machine, see the facts in docs).
+about 890 s of 3,840 features, measured on a 2-core machine).
 """
 
 import argparse

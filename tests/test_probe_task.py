@@ -147,6 +147,8 @@ def arrays():
         ({"layers": ["12"]}, "no layer '12'; the features have 0"),
         ({"patients": np.array(["a"])}, "1 patients for 60 recordings"),
         ({"order": np.arange(3)}, "3 positions for 60 recordings"),
+        ({"features": np.ones(60, dtype=np.float32)}, r"shape \(60,\) for 60 labels"),
+        ({"task": {"name": "T10", "epochs": 4, "candidates": 5}}, "T10: .* 4 epochs leave nothing to select"),
         ({"task": "T12"}, "T12: no such task; known are T5"),
     ],
 )

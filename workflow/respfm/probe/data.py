@@ -58,7 +58,7 @@ class ProbeData:
         patients: np.ndarray | None = None,
         order: np.ndarray | None = None,
     ) -> ProbeData:
-        """Check labels and splits; features are checked layer by layer when they are read."""
+        """Check labels, splits and shapes; that features are finite is checked when a layer is read."""
         name, recipe = _recipe(task)
         labels, split = np.asarray(labels), np.asarray(split).astype(str)
         if labels.ndim != 1 or split.shape != labels.shape:
@@ -82,6 +82,13 @@ class ProbeData:
         missing = [layer for layer in layers if layer not in named]
         if missing:
             raise RespfmError(f"{name}: there is no layer {missing[0]!r}; the features have {', '.join(named)}.")
+        for layer in layers:
+            shape = np.shape(named[layer])
+            if len(shape) != 2 or shape[0] != labels.size:
+                raise RespfmError(
+                    f"{name}: layer {layer} has features of shape {shape} for {labels.size} labels; "
+                    "give one vector for each recording of the task."
+                )
         if patients is not None:
             patients = np.asarray(patients).astype(str)
             if patients.shape != labels.shape:
@@ -90,16 +97,11 @@ class ProbeData:
 
     def width(self, name: str) -> int:
         """Number of features of a layer."""
-        return self.features[name].shape[1]
+        return np.shape(self.features[name])[1]
 
     def layer(self, name: str) -> np.ndarray:
-        """Features `[N, D]` of a layer, float32; `RespfmError` unless finite and as many as labels."""
+        """Features `[N, D]` of a layer, float32; `RespfmError` unless all are finite."""
         values = np.asarray(self.features[name], dtype=np.float32)
-        if values.ndim != 2 or len(values) != len(self.labels):
-            raise RespfmError(
-                f"{self.task}: layer {name} has features of shape {values.shape} for {len(self.labels)} "
-                "labels; extract the embeddings of exactly these recordings again."
-            )
         bad = ~np.isfinite(values).all(axis=1)
         if bad.any():
             split = next(part for part, rows in self.rows.items() if bad[rows].any())
@@ -126,14 +128,20 @@ def _recipe(task: str | Mapping[str, Any] | None) -> tuple[str, Recipe]:
             raise RespfmError(f"{task}: no such task; known are {', '.join(RECIPES)}, or give a mapping.")
         return task, RECIPES[task]
     keys = Recipe.__dataclass_fields__.keys() & task.keys()
-    return str(task.get("name", "task")), Recipe(**{key: task[key] for key in keys})
+    name, recipe = str(task.get("name", "task")), Recipe(**{key: task[key] for key in keys})
+    if recipe.candidates > recipe.epochs:
+        raise RespfmError(
+            f"{name}: with a candidate every {recipe.candidates} epochs, {recipe.epochs} epochs leave nothing to "
+            "select; lower `candidates` or raise `epochs`."
+        )
+    return name, recipe
 
 
 def _named_layers(features: np.ndarray | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     if isinstance(features, Mapping):
         return features
     features = np.asarray(features)
-    if features.ndim == 2:
+    if features.ndim < 3:
         features = features[None]
     return {str(index): layer for index, layer in enumerate(features)}
 

@@ -82,12 +82,12 @@ def _test_scores(probability: np.ndarray, labels: np.ndarray, patients: np.ndarr
 
 def fit_layer(values: np.ndarray, data: ProbeData, device: str = "cpu") -> Fit:
     """Fit features `[N, D]` of a layer at every strength and keep the best on validation."""
-    features = torch.from_numpy(values).to(device, torch.float64)
-    parts = {part: features[torch.from_numpy(rows).to(device)] for part, rows in data.rows.items()}
+    parts = {part: torch.from_numpy(values[rows]).to(device, torch.float64) for part, rows in data.rows.items()}
     mean = parts["train"].mean(dim=0)
     scale = parts["train"].std(dim=0, correction=0)
     scale[scale == 0] = 1.0
-    parts = {part: (values - mean) / scale for part, values in parts.items()}
+    for features in parts.values():
+        features.sub_(mean).div_(scale)
     axes = PrincipalAxes.of(parts["train"])
     train, val, test = (axes.project(parts[part]) for part in ("train", "val", "test"))
     labels = torch.from_numpy(data.labels[data.rows["train"]]).to(device)
