@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
+from conftest import REPOSITORY
+from respfm.config import Settings, load_settings, read_yaml
 from respfm.curate.tasks import build_task
-
-CONFIG = Path(__file__).resolve().parents[1] / "config"
 
 GITHUB = "mirror/raw.githubusercontent.com"
 
@@ -111,8 +110,10 @@ KINDS = {
 }
 
 
-def registry(name: str) -> dict:
-    return yaml.safe_load((CONFIG / f"{name}.yaml").read_text(encoding="utf-8"))
+@functools.cache
+def paper() -> Settings:
+    """Registries as config/paper.yaml has them."""
+    return load_settings(read_yaml(REPOSITORY / "config/paper.yaml"), REPOSITORY)
 
 
 @functools.cache
@@ -133,6 +134,6 @@ def real_tasks(shared_data: Path) -> dict[tuple[str, str], pd.DataFrame]:
     recordings, opera = real_recordings(shared_data), opera_root(shared_data)
     return {
         (protocol, name): build_task(name, task, protocol, recordings[task["dataset"]], opera, seed=0)
-        for name, task in registry("tasks").items()
+        for name, task in paper().tasks.items()
         for protocol in ("published", "strict")
     }

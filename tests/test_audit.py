@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 import soxr
-from curate_mirror import real_recordings, real_tasks, registry
+from curate_mirror import paper, real_recordings, real_tasks
 from respfm.audit.duplicates import duplicates
 from respfm.audit.fingerprint import find_copies, fingerprint
 from respfm.audit.leakage import leakage
@@ -23,8 +23,7 @@ def shared_with_resp(shared_data):
     recordings, tasks = real_recordings(shared_data), real_tasks(shared_data)
     strict = {name: task for (protocol, name), task in tasks.items() if protocol == "strict"}
     mixtures = {
-        name: build_mixture(name, registry("pretraining")["mixtures"][name], recordings, strict)
-        for name in ("resp", "resp_strict")
+        name: build_mixture(name, paper().mixtures[name], recordings, strict) for name in ("resp", "resp_strict")
     }
     return leakage(tasks, mixtures, recordings).set_index(["protocol", "task", "split", "against", "class"])
 

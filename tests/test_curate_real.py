@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from curate_mirror import coswara_root, opera_root, real_recordings, real_tasks, registry
+from curate_mirror import coswara_root, opera_root, paper, real_recordings, real_tasks
 from respfm.curate.mixtures import build_mixture
 from respfm.curate.tasks import build_task
 from respfm.errors import RespfmError
@@ -157,7 +157,7 @@ def test_coswara_answer_coding(recordings, tasks):
 
 
 def test_copd_severity_split_regenerated_by_patient(recordings, tasks):
-    redrawn = build_task("T11", registry("tasks")["T11"], "published", recordings["respiratory_tr"], None, seed=1337)
+    redrawn = build_task("T11", paper().tasks["T11"], "published", recordings["respiratory_tr"], None, seed=1337)
     assert redrawn.attrs["redrawn"]
     published = tasks["published", "T11"].set_index("recording")["split"]
     assert redrawn.set_index("recording")["split"].sort_index().equals(published.sort_index())
@@ -165,7 +165,7 @@ def test_copd_severity_split_regenerated_by_patient(recordings, tasks):
 
 @pytest.mark.parametrize("name", ["T5", "T6", "T9", "T10"])
 def test_redraw_has_the_published_proportions(recordings, tasks, name):
-    entry = registry("tasks")[name]
+    entry = paper().tasks[name]
     published = tasks["published", name]
     redrawn = build_task(name, entry, "published", recordings[entry["dataset"]], None, seed=3)
     if name != "T9":
@@ -183,6 +183,7 @@ def test_cough_threshold(recordings, caplog, inclusive, expected):
     with caplog.at_level("INFO"):
         mixture = build_mixture("resp", {"parts": [part]}, recordings, {})
     assert len(mixture) == expected
+    assert "its count of 7,054 needs strictly more than 0.95" in caplog.text
     assert ">= 0.95 keeps 7057 recordings and cough_detected > 0.95 keeps 7054" in caplog.text
     wrong = {**part, "expected": 7000}
     with pytest.raises(RespfmError, match=f"expected 7,000, found {expected:,}"):
@@ -190,7 +191,7 @@ def test_cough_threshold(recordings, caplog, inclusive, expected):
 
 
 def test_resp_is_14127_rows(recordings, tasks):
-    mixture = build_mixture("resp", registry("pretraining")["mixtures"]["resp"], recordings, strict(tasks))
+    mixture = build_mixture("resp", paper().mixtures["resp"], recordings, strict(tasks))
     per_dataset = mixture.groupby("dataset")["repeats"].agg(["size", "sum"])
     assert per_dataset.loc["coughvid"].tolist() == [7054, 7054]
     assert per_dataset.loc["icbhi"].tolist() == [539, 3234]
@@ -202,7 +203,7 @@ def test_mixtures_with_audioset(recordings):
     """Every mixture of AudioSet and k copies of Resp, with three clips in AudioSet's place."""
     clips = pd.DataFrame({"id": ["a", "b", "c"], "patient": "", "quarantine": ""})
     rows = []
-    for name, mixture in registry("pretraining")["mixtures"].items():
+    for name, mixture in paper().mixtures.items():
         parts = {part["dataset"]: part for part in mixture["parts"]}
         if "exclude" not in mixture and {"audioset", "coughvid"} <= parts.keys():
             assert parts["audioset"]["expected"] == 2005132
@@ -215,7 +216,7 @@ def test_mixtures_with_audioset(recordings):
 
 def test_strict_mixture_leaves_out_test_recordings_and_patients(recordings, tasks):
     held_out = strict(tasks)
-    mixture = build_mixture("resp_strict", registry("pretraining")["mixtures"]["resp_strict"], recordings, held_out)
+    mixture = build_mixture("resp_strict", paper().mixtures["resp_strict"], recordings, held_out)
     assert mixture["dataset"].value_counts().to_dict() == {"coughvid": 5091, "hf_lung": 3839, "icbhi": 526}
     patients = recordings["icbhi"].set_index("id")["patient"]
     icbhi = mixture.query("dataset == 'icbhi'")["recording"]

@@ -6,6 +6,7 @@ code; the fractions and the seed 1337 are OPERA's.
 """
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -175,20 +176,21 @@ def _draw(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split `rows` into (rest, drawn), stratified by label; whole patients if `by_patient`.
 
-    A recording without a known patient is its own patient. Both results have the order of scikit-learn's
-    draw.
+    At least one of each class is drawn. A recording without a known patient is its own patient. Both results
+    have the order of scikit-learn's draw.
     """
     patients = table["patient"].to_numpy()[rows]
     groups = [patient if by_patient and patient else row for patient, row in zip(patients, rows, strict=True)]
     codes, _ = pd.factorize(pd.Series(groups, dtype=object))
     first = np.unique(codes, return_index=True)[1]
     labels = table["label"].to_numpy()[rows[first]]
+    count = max(math.ceil(share * len(first)), len(set(labels)))
     try:
-        sides = train_test_split(np.arange(len(first)), test_size=share, random_state=seed, stratify=labels)
+        sides = train_test_split(np.arange(len(first)), test_size=count, random_state=seed, stratify=labels)
     except ValueError as error:
         what = "patients" if by_patient else "recordings"
         raise RespfmError(
-            f"{name}: {len(first)} {what} are too few to draw {share:.0%} of them by class ({error}); "
+            f"{name}: {len(first)} {what} are too few to draw {count} of them by class ({error}); "
             "add recordings or leave the task out"
         ) from error
     drawn = []
