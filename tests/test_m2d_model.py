@@ -175,7 +175,7 @@ def test_m2d_x(m2d_x, teacher, orientation, noisy_student):
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
-def test_teacher_features_may_be_given():
+def test_teacher_features_may_be_given_and_must_fit():
     config = M2DConfig(**SMALL, objective="m2d_x")
     model, teacher = M2D(config), M2D(M2DConfig(**SMALL))
     spectrograms, order = torch.randn(2, 1, 80, 608), torch.rand(2, 190)
@@ -184,6 +184,8 @@ def test_teacher_features_may_be_given():
     assert whole["loss"] == given["loss"]
     with pytest.raises(RespfmError, match="needs a teacher"):
         model.loss(spectrograms)
+    with pytest.raises(RespfmError, match=r"log-mels of \(80, 600\)"):
+        model.loss(spectrograms[..., :600], teacher=teacher)
     with pytest.raises(RespfmError, match="offline_dim"):
         model.loss(spectrograms, teacher=torch.zeros(2, 38, 768))
 

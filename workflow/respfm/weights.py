@@ -24,7 +24,7 @@ def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = 
         raise RespfmError(f"{path}: there is no such checkpoint file")
     with path.open("rb") as stream:
         head = stream.read(256)
-    if head.lstrip()[:1] == b"<":
+    if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
         raise RespfmError(f"{path}: this is an HTML page, not a checkpoint; download the file itself again")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)[0]

@@ -33,7 +33,7 @@ class PatchEmbedding(nn.Module):
 
 
 class M2DEncoder(nn.Module):
-    """12 (`depth`) pre-norm blocks over all patches; parameter names are those of the published files.
+    """`depth` pre-norm blocks over all patches; parameter names are those of the published files.
 
     `norm_stats` holds mean and standard deviation of the log-mel values that the weights were trained with.
     """
@@ -65,9 +65,7 @@ class M2DEncoder(nn.Module):
             yield (self.norm(x) if index == len(self.blocks) - 1 else x)[:, 1:]
 
     def frame_features(self, spectrograms: Tensor) -> Tensor:
-        """Last-layer features [B, T, F*dim] of normalised log-mels: a frame's patches, lowest frequency
-        first.
-        """
+        """Last-layer features [B, T, F*dim] of normalised log-mels; lowest frequency first."""
         *_, tokens = self.layer_tokens(spectrograms)
         return self.to_frames(tokens)
 

@@ -9,8 +9,7 @@ POWER_FLOOR = 2.0**-23
 
 
 def mix_background(clean: Tensor, noise: Tensor, mean_clean: float, mean_noise: float, ratio: float) -> Tensor:
-    """Add background noise to log-mels: linear in mel power, after aligning the mean levels of the two data
-    sets.
+    """Add background noise to log-mels: linear in mel power, after aligning the data sets' mean levels.
 
     `clean` and `noise` are log-mels of one shape, `mean_clean` and `mean_noise` the mean log-mel of their
     data sets, `ratio` the share of the noise's power in [0, 1]. Returns the mixture minus `mean_clean`, still

@@ -84,8 +84,7 @@ class M2D(M2DEncoder):
         Without `noisy_student`, `clean` goes to the student and `mixed` (if any) to the teacher, as in the
         released M2D-X code; with it the other way round. `mask_noise` [B, patches] fixes the mask: the lowest
         values stay visible. `teacher` (M2D-X) is a frozen encoder or its features [B, T, offline_dim].
-        Returns `loss` (weighted sum), `online`, `offline` (0 unless M2D-X) and `target_std` (see
-        `losses.spread`).
+        Returns `loss` (the weighted sum), `online`, `offline` (0 unless M2D-X) and `target_std` (`losses.spread`).
         """
         mixed = clean if mixed is None else mixed
         student_input, teacher_input = (mixed, clean) if self.config.noisy_student else (clean, mixed)
@@ -104,9 +103,9 @@ class M2D(M2DEncoder):
     forward = loss
 
     def predict(self, spectrograms: Tensor, mask_noise: Tensor | None = None) -> Prediction:
-        """Student, predictor and target for normalised log-mels [B, 1, mels, frames] (see `loss` for the
-        mask).
-        """
+        """Student, predictor and target for normalised log-mels [B, 1, mels, frames]; the mask is as in `loss`."""
+        if spectrograms.shape[-2:] != self.config.input_size:
+            raise RespfmError(f"log-mels of {tuple(spectrograms.shape[-2:])}, the model takes {self.config.input_size}")
         patches = self.patch_embed.cut(spectrograms)
         if mask_noise is None:
             mask_noise = torch.rand(patches.shape[:2], device=patches.device)
@@ -162,9 +161,7 @@ class M2D(M2DEncoder):
         torch._foreach_lerp_(target, online, 1 - tau)
 
     def param_groups(self, weight_decay: float) -> list[dict]:
-        """Optimiser groups: no decay for biases and other parameters of at most one dimension; frozen ones
-        left out.
-        """
+        """Optimiser groups of all trained parameters; biases and those of at most one dimension do not decay."""
         trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         plain = [p for name, p in trained if p.ndim <= 1 or name.endswith(".bias")]
         decayed = [p for name, p in trained if not (p.ndim <= 1 or name.endswith(".bias"))]

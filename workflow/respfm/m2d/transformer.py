@@ -19,7 +19,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, skip: int = 0) -> Tensor:
         """[B, N, dim] -> [B, N - skip, dim]; the first `skip` tokens are attended to, but do not attend."""
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        parts = self.qkv(x).chunk(3, dim=-1)
+        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         mixed = F.scaled_dot_product_attention(query[:, :, skip:], key, value)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
@@ -48,9 +49,7 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor, skip: int = 0) -> Tensor:
-        """[B, N, dim] -> [B, N - skip, dim]; nothing is computed for the first `skip` tokens but their keys
-        and values.
-        """
+        """[B, N, dim] -> [B, N - skip, dim]; the first `skip` tokens are only attended to."""
         x = x[:, skip:] + self.attn(self.norm1(x), skip)
         return x + self.mlp(self.norm2(x))
 
