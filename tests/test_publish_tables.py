@@ -153,6 +153,8 @@ def test_strict_shows_intervals_the_chosen_layer_and_counts(tmp_path):
     text = markdown(tmp_path, protocol="strict")
     assert any("Test set" in line and "40 / 20" in line for line in text)
     assert any("| interval |" in line and "[0.654, 0.764] layer 12" in line for line in text)
+    assert any("| details |" in line and "0.41 / 0.06 / 0.001" in line for line in text)
+    assert "details" not in (tmp_path / "tables" / "table2_strict.tex").read_text().lower()
     assert not frame["better"].any()
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from respfm.publish import paper
 from respfm.publish.kinds import data_kind
-from respfm.publish.results import METADATA_SECTION, NOT_RUN, RAN, distinct_cells
+from respfm.publish.results import DETAILS, METADATA_SECTION, NOT_RUN, RAN, distinct_cells
 
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 LATEX_SPECIAL = str.maketrans(
@@ -30,7 +30,7 @@ def title(frame: pd.DataFrame) -> str:
     return f"Table {number} ({frame['protocol'].iloc[0]} protocol): {paper.TITLES[number]}"
 
 
-def notes(frame: pd.DataFrame) -> list[str]:
+def notes(frame: pd.DataFrame, with_details: bool = True) -> list[str]:
     """What a reader must know to read the table's numbers, as sentences; the first says what the data are."""
     kind = data_kind(frame["data_kind"].iloc[0])
     strict = frame["protocol"].iloc[0] == "strict"
@@ -42,6 +42,10 @@ def notes(frame: pd.DataFrame) -> list[str]:
             "on validation. The paper's numbers come from the published protocol and stand beside it for "
             "orientation."
         )
+        if with_details:
+            lines.append(
+                "Details: sensitivity at 90 % specificity / calibration error / p value of a permutation test."
+            )
     else:
         lines.append("Published protocol: mean ± standard deviation of AUROC over runs of the probe (ddof 0).")
     if number == 2 and not strict:
@@ -72,6 +76,8 @@ def blocks(frame: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]]:
 def label(cells: pd.DataFrame) -> str:
     """Name of a row; says so if its weights are random or made here."""
     first = cells.iloc[0]
+    if cells["reproduced"].isna().all():
+        return first["label"]
     mark = {"random": " (random weights)", "own": " (own weights)"}.get(first["weights"], "")
     return first["label"] + mark
 
@@ -87,7 +93,7 @@ def status(cells: pd.DataFrame) -> str:
     return "; ".join(f"{tasks} {need}" for need, tasks in needs.items())
 
 
-def lines(cells: pd.DataFrame, bold: Bold) -> dict[str, list[str]]:
+def lines(cells: pd.DataFrame, bold: Bold, with_details: bool = True) -> dict[str, list[str]]:
     """Texts of a row's cells by the name of the line; lines without any value are left out."""
     each = list(cells.itertuples(index=False))
     texts = {"reproduced": [reproduced(cell, bold) for cell in each]}
@@ -95,6 +101,8 @@ def lines(cells: pd.DataFrame, bold: Bold) -> dict[str, list[str]]:
         texts["metadata"] = [str(cell.layer) if pd.notna(cell.layer) else "-" for cell in each]
     if cells["low"].notna().any():
         texts["interval"] = [interval(cell) for cell in each]
+        if with_details:
+            texts["details"] = [details(cell) for cell in each]
     if cells["published"].notna().any():
         texts["paper"] = [published(cell, bold) for cell in each]
     if cells["difference"].notna().any():
@@ -121,6 +129,12 @@ def reproduced(cell, bold: Bold = str) -> str:
 def interval(cell) -> str:
     """95 % interval, and the layer that validation chose."""
     return "-" if pd.isna(cell.low) else f"[{cell.low:.3f}, {cell.high:.3f}] layer {cell.layer}"
+
+
+def details(cell) -> str:
+    """Sensitivity at 90 % specificity, calibration error, p value of the permutation test."""
+    values = [getattr(cell, name) for name in DETAILS]
+    return "-" if pd.isna(values).any() else "{:.2f} / {:.2f} / {:.3f}".format(*values)
 
 
 def published(cell, bold: Bold = str) -> str:
@@ -178,7 +192,10 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def latex(frame: pd.DataFrame) -> str:
-    """The table as a LaTeX `table*` in the paper's manner; needs the packages booktabs and graphicx."""
+    """The table as a LaTeX `table*` in the paper's manner; needs the packages booktabs and graphicx.
+
+    To fit a page it leaves the line of details out, which the other formats have.
+    """
     kind = data_kind(frame["data_kind"].iloc[0])
     tasks = list(dict.fromkeys(frame["task"]))
     sizes = test_sets(frame)
@@ -201,7 +218,7 @@ def latex(frame: pd.DataFrame) -> str:
             text.append(rf"\multicolumn{{{len(tasks) + 2}}}{{l}}{{\textit{{{_tex(section)}}}}} \\")
         for cells in models:
             name = _tex(label(cells))
-            for line, values in lines(cells, _tex_bold).items():
+            for line, values in lines(cells, _tex_bold, with_details=False).items():
                 if cells["reproduced"].isna().all() and line == "reproduced":
                     text.append(
                         rf"{name} & \multicolumn{{{len(tasks) + 1}}}{{l}}{{\textit{{{_tex(status(cells))}}}}} \\"
@@ -209,7 +226,7 @@ def latex(frame: pd.DataFrame) -> str:
                 else:
                     text.append(rf"{name} & {line} & {' & '.join(map(_tex_number, values))} \\")
                 name = ""
-    footnotes = r" \\ ".join(map(_tex, notes(frame)[1:]))
+    footnotes = r" \\ ".join(map(_tex, notes(frame, with_details=False)[1:]))
     closing = [r"\bottomrule", r"\end{tabular}}", rf"\par\medskip\parbox{{\textwidth}}{{\footnotesize {footnotes}}}"]
     return "\n".join([*text, *closing, r"\end{table*}", ""])
 

@@ -15,10 +15,13 @@ from respfm.publish import paper
 from respfm.publish.kinds import data_kind as kind_of
 from respfm.publish.scores import table_layer
 
+DETAILS = ("sensitivity_at_90_specificity", "ece", "p_value")
+"""What the strict probe reports beside AUROC."""
 COLUMNS = (
     *("table", "protocol", "data_kind", "section", "row", "label", "model", "weights", "task", "layer"),
     *("run", "auroc", "reproduced", "reproduced_std", "low", "high", "published", "published_std"),
     *("published_asterisk", "published_bold", "difference", "tolerance", "better", "best", "tasks_averaged"),
+    *DETAILS,
     *("n_test", "patients_test", "status"),
 )
 RAN = "ok"
@@ -190,6 +193,7 @@ def _reproduced(runs: pd.DataFrame) -> dict[str, Any]:
         "reproduced_std": runs["auroc_test"].std(ddof=0) if len(runs) > 1 else None,
         "low": first.get("auroc_low"),
         "high": first.get("auroc_high"),
+        **{name: first.get(name) for name in DETAILS},
         "n_test": first["n_test"],
         "patients_test": first["patients_test"],
     }
@@ -234,7 +238,7 @@ def _compare(frame: pd.DataFrame, comparable: bool) -> None:
 
     As in the paper, Table 3 has no best, and further models are best if they reach the best of the paper's rows.
     """
-    numbers = ("reproduced", "reproduced_std", "published", "published_std", "low", "high", "tasks_averaged")
+    numbers = ("reproduced", "reproduced_std", "published", "published_std", "low", "high", "tasks_averaged", *DETAILS)
     for column in numbers:
         frame[column] = pd.to_numeric(frame.get(column))
     frame["difference"] = frame["reproduced"] - frame["published"]
