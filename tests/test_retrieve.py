@@ -90,8 +90,9 @@ def fetch(tmp_path: Path, entry: dict, mirrors: list, **options) -> Path:
     return target
 
 
-def test_rebuilt_mirror_in_place(tmp_path, mirror):
+def test_rebuilt_mirror_in_place(tmp_path, mirror, caplog):
     """Every kind of archive, verified against the manifest rather than the publisher's digest, nothing copied."""
+    caplog.set_level("INFO")
     target = fetch(tmp_path, ENTRY, [{"path": str(mirror), "checksums": "MANIFEST.csv"}], offline=True)
     expected = {f"{n}/{name}": content for n in ("one", "two", "three", "four") for name, content in FILES.items()}
     assert unpacked(target) == expected | {"meta/table.csv": b"a,b\n"}
@@ -111,6 +112,7 @@ def test_rebuilt_mirror_in_place(tmp_path, mirror):
         "origin",
         "retrieved",
     }
+    assert "set: 13 file(s) verified against: mirror manifest" in caplog.text
     assert not (tmp_path / "results" / "downloads").exists()
     assert sorted(path.name for path in target.parent.iterdir()) == ["set"]
 

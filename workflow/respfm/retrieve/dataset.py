@@ -1,7 +1,9 @@
 """A data set of the registry as a directory of verified, unpacked files, with a record of their origin."""
 
 import functools
+import logging
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from respfm.retrieve.mirror import Mirror
 from respfm.retrieve.registry import file_name, pieces_of
 
 SOURCES = ".sources.json"
+logger = logging.getLogger(__name__)
 
 
 def fetch_dataset(
@@ -82,6 +85,10 @@ def fetch_dataset(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     obtained = [part for _, parts in files for part in parts]
+    for against, count in Counter(part.against for part in obtained).items():
+        logger.info("%s: %d file(s) verified against: %s", name, count, against)
+    if finder.left_out:
+        logger.info("%s: %d file(s) left out, in no mirror", name, len(finder.left_out))
     finder.first_use.remember([part for part in obtained if part.path.is_relative_to(finder.downloads)])
     member = next((file["member"] for file in entry["files"] if "member" in file), None)
     _write_sources(target, name, ".", [part.record() for part in obtained], finder.left_out, member)

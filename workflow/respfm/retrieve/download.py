@@ -2,6 +2,7 @@
 
 import email.utils
 import json
+import logging
 import random
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from respfm.errors import RespfmError
 from respfm.files import write_json
 from respfm.retrieve.checksums import UNKNOWN, Expected, verify
 
+logger = logging.getLogger(__name__)
 _BLOCK = 1 << 16
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -139,6 +141,7 @@ class _Part:
 
 def _download_one(url: str, target: Path, expected: Expected, progress: bool, patience: Patience) -> str:
     """Fetch from one address; what was put together over several tries gets a second chance from the start."""
+    logger.info("%s from %s", target.name, url)
     part = _Part(target, url, expected)
     with requests.Session() as session:
         while True:
