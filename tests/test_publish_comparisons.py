@@ -42,15 +42,13 @@ def test_a_better_model_is_better_and_an_equal_one_is_equal(tmp_path):
     better = found.loc[("T7", "m2d")]
     assert better["low"] > 0
     assert better["p_value"] < 0.05
-    assert (better["recordings"], better["patients"]) == (
-        40,
-        task_frame("T7").query("split == 'test'")["patient"].nunique(),
-    )
+    patients = task_frame("T7").query("split == 'test'")["patient"].nunique()
+    assert (better["recordings"], better["patients"]) == (40, patients)
     equal = found.loc[("T7", "m2d_tiny")]
     assert equal[["difference", "low", "high", "p_value"]].tolist() == [0, 0, 0, 1]
     text = (tmp_path / "out" / "comparisons.md").read_text()
     assert "SAMPLE OF REAL DATA" in text
-    assert f"| T7 | M2D | Log-mel mean & std | {better['difference']:+.3f} |" in text
+    assert "| T7 | M2D | Log-mel mean & std | +0.2" in text
 
 
 def test_the_same_predictions_give_the_same_bytes(tmp_path):
