@@ -61,7 +61,7 @@ def build_task(
         parts = _keep_patients_apart(name, table, parts)
     usable = {split: rows[table["usable"].to_numpy()[rows]] for split, rows in parts.items()}
     frame = _tabulate(table, usable, task["classes"])
-    _check_classes(name, protocol, task["classes"], frame)
+    _check_classes(f"{name}, {protocol}", task["classes"], frame, redrawn)
     frame.attrs = {
         "task": name,
         "protocol": protocol,
@@ -243,13 +243,14 @@ def _check_counts(name: str, task: dict[str, Any], table: pd.DataFrame, parts: P
             )
 
 
-def _check_classes(name: str, protocol: str, classes: list[str], frame: pd.DataFrame) -> None:
+def _check_classes(context: str, classes: list[str], frame: pd.DataFrame, redrawn: bool) -> None:
+    cure = "check the task's values" if redrawn else "set splits: redraw for the task"
     for split in SPLITS:
         present = set(frame.loc[frame["split"] == split, "label_name"])
         if absent := [label for label in classes if label not in present]:
             raise RespfmError(
-                f"{name}, {protocol}: the {split} split has no recording of {', '.join(absent)} "
-                f"({_count_text(frame)}); add recordings, set splits: redraw for the task, or leave it out"
+                f"{context}: the {split} split has no recording of {', '.join(absent)} ({_count_text(frame)}); "
+                f"add recordings, {cure}, or leave the task out"
             )
 
 
