@@ -1,6 +1,5 @@
 """Building of log-mel shards: recordings are decoded and transformed in parallel, and written in order."""
 
-import ctypes
 import dataclasses
 import multiprocessing
 import os
@@ -14,12 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from respfm import audio
+from respfm.allocator import keep_freed_memory
 from respfm.errors import RespfmError
 from respfm.shard import write_clips
 from respfm.workers import map_batches
 
 _BATCH_SIZE = 8
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,17 +146,9 @@ _worker: _Worker
 
 def _start_worker(*arguments: Any) -> None:
     global _worker
-    _keep_freed_memory()
+    keep_freed_memory()
     _worker = _Worker(*arguments)
 
 
 def _transform(paths: Sequence[str | os.PathLike]) -> list[_Place | str]:
     return _worker.transform(paths)
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse the arrays of one batch for the next; by default each costs its page faults again."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)

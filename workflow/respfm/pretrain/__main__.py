@@ -14,11 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from respfm.allocator import use_huge_pages
 from respfm.errors import RespfmError
 
 
 def train_from_spec(spec: dict[str, Any]) -> None:
     """Read the files that `spec` names and train; joins the process group of torchrun if there is one."""
+    use_huge_pages()
     import pandas as pd
     import torch
     import torch.distributed as dist

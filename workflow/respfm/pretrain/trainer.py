@@ -15,6 +15,7 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from respfm import device as devices
+from respfm.allocator import keep_freed_memory
 from respfm.code_digest import code_digest
 from respfm.errors import RespfmError
 from respfm.files import digest, file_digest
@@ -61,6 +62,7 @@ def train(
     recipe, outdir = Recipe.from_run(run), Path(outdir)
     rank, ranks = _rank()
     machine.check_division(recipe.batch_size, ranks)
+    keep_freed_memory()
     torch.set_num_threads(machine.threads or max(1, (os.cpu_count() or 1) // ranks))
     if recipe.noise_ratio and (background is None or background_statistics is None):
         raise RespfmError(
