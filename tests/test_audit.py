@@ -186,13 +186,21 @@ def test_silence_and_scraps_are_no_near_copies(samples):
 
 def test_duplicates_across_splits(tmp_path):
     sounds = {"r000": breath(0), "r001": breath(1), "r002": breath(0) / 2, "r003": breath(1), "r004": breath(0)}
+    sounds |= {"r005": breath(1), "r006": breath(2)}
     for name, sound in sounds.items():
         soundfile.write(tmp_path / f"{name}.wav", sound[0], 8000, subtype="FLOAT")
-    tasks, recordings = made_up_task(["train", "train", "val", "test", "train"], [0, 1, 0, 0, 0])
-    table, again = (duplicates(tasks, recordings, {"data": tmp_path}, workers=workers) for workers in (1, 2))
+    tasks, _ = made_up_task(["train", "train", "val", "test", "train"], [0, 1, 0, 0, 0])
+    _, recordings = made_up_task(["train"] * 7, [0] * 7)
+    mixtures = {
+        "others": pd.DataFrame({"recording": ["r005", "r006"], "dataset": "data"}),
+        "with test": pd.DataFrame({"recording": ["r003", "r005"], "dataset": "data"}),
+        "elsewhere": pd.DataFrame({"recording": ["r005"], "dataset": "other data"}),
+    }
+    table, again = (duplicates(tasks, mixtures, recordings, {"data": tmp_path}, workers=workers) for workers in (1, 2))
     assert table.equals(again)
     found = table[["recording", "split", "copy", "against", "match", "same_label"]].to_numpy().tolist()
     assert found == [
+        ["r003", "test", "r005", "others", "exact", ""],
         ["r003", "test", "r001", "train", "exact", False],
         ["r002", "val", "r000", "train", "near", True],
         ["r002", "val", "r004", "train", "near", True],
@@ -210,7 +218,7 @@ def test_duplicates_in_real_recordings(shared_data, tmp_path):
     task["label"] = (recordings["group"] == "asthma").astype(int)
     task["split"] = np.where(task["patient"] == "77", "test", "train")
     task.attrs["dataset"] = "kauh"
-    table = duplicates({("strict", "T10"): task}, {"kauh": recordings}, {"kauh": tmp_path})
+    table = duplicates({("strict", "T10"): task}, {}, {"kauh": recordings}, {"kauh": tmp_path})
     exact = table[table["match"] == "exact"]
     assert exact[["recording", "copy"]].to_numpy().tolist() == [["EP77_Asthma,E W,A R L,40,M", "EP76_N,N,A L U,31,M"]]
     assert not table["same_patient"].any()

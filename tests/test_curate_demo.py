@@ -85,6 +85,6 @@ def test_strict_tasks_and_mixtures_do_not_leak(tasks, recordings):
 def test_stethoscope_filters_are_found_as_copies(tasks, recordings, roots):
     """Published T10 has the same recording under another filter on both sides, as the real data set has."""
     published = {key: task for key, task in tasks.items() if key[1] == "T10"}
-    table = duplicates(published, recordings, roots)
+    table = duplicates(published, {}, recordings, roots)
     assert set(table["protocol"]) == {"published"}
     assert table["same_patient"].all()

@@ -34,25 +34,33 @@ RANK = {"train": 0, "val": 1, "test": 2}
 
 def duplicates(
     tasks: Mapping[tuple[str, str], pd.DataFrame],
+    mixtures: Mapping[str, pd.DataFrame],
     recordings: Mapping[str, pd.DataFrame],
     roots: Mapping[str, Path],
     workers: int = 1,
 ) -> pd.DataFrame:
-    """One row per copy of a test recording in validation or train, and of a validation recording in train.
+    """One row per recording of a split and copy of it on another side (`against`).
 
-    `tasks` is keyed by (protocol, task), `roots` are the raw folders of the data sets. Copies are found by
-    decoded content (`match` exact) and by fingerprint (near, over `seconds`; see `find_copies`) among all
-    recordings of a data set that a task uses. `same_patient` is empty where patients are unknown.
+    Test is held against validation, train and every mixture, validation against train. `tasks` is keyed by
+    (protocol, task), `roots` are the raw folders of the data sets. Copies are found by decoded content
+    (`match` exact) and by fingerprint (near, over `seconds`; see `find_copies`) among all recordings of a
+    data set that a task or a mixture uses. A mixture that holds the test recording itself is the business of
+    `leakage`. `same_patient` is empty where patients are unknown, `same_label` where the copy is not in the
+    task.
     """
     rows = []
     for dataset in sorted({task.attrs["dataset"] for task in tasks.values()}):
         own = {key: task for key, task in sorted(tasks.items()) if task.attrs["dataset"] == dataset}
-        used = set().union(*(task["recording"] for task in own.values()))
+        mixed = {
+            name: set(mixture["recording"][mixture["dataset"] == dataset]) for name, mixture in sorted(mixtures.items())
+        }
+        used = set().union(*(task["recording"] for task in own.values()), *mixed.values())
         frame = recordings[dataset]
         copies = _copies(frame[frame["id"].isin(list(used))], roots[dataset], workers)
+        patients = frame.set_index("id")["patient"].to_dict()
         for (protocol, name), task in own.items():
             where = {"protocol": protocol, "task": name, "dataset": dataset}
-            rows += [{**where, **row} for row in _across_splits(task, copies)]
+            rows += [{**where, **row} for row in _copies_elsewhere(task, mixed, copies, patients)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -75,24 +83,26 @@ def _fingerprints(root: Path, paths: Sequence[str]) -> list[Fingerprint]:
     return [fingerprint(*audio.decode(root / path)) for path in paths]
 
 
-def _across_splits(task: pd.DataFrame, copies: pd.DataFrame) -> list[dict]:
-    known = task.set_index("recording")[["split", "label", "patient"]].to_dict("index")
+def _copies_elsewhere(
+    task: pd.DataFrame, mixed: Mapping[str, set[str]], copies: pd.DataFrame, patients: Mapping[str, str]
+) -> list[dict]:
+    split, label = (task.set_index("recording")[column].to_dict() for column in ("split", "label"))
     rows = []
-    for pair in copies.itertuples():
-        one, other = known.get(pair.recording), known.get(pair.copy)
-        if one and other and RANK[one["split"]] > RANK[other["split"]]:
-            patients = one["patient"], other["patient"]
-            rows.append(
-                {
-                    "recording": pair.recording,
-                    "split": one["split"],
-                    "copy": pair.copy,
-                    "against": other["split"],
-                    "match": pair.match,
-                    "bit_error_rate": round(pair.bit_error_rate, 4),
-                    "seconds": round(pair.seconds, 2),
-                    "same_patient": patients[0] == patients[1] if all(patients) else "",
-                    "same_label": one["label"] == other["label"],
-                }
-            )
+    for pair in copies[copies["recording"].isin(split)].itertuples():
+        own, other = split[pair.recording], split.get(pair.copy)
+        sides = [other] if other and RANK[own] > RANK[other] else []
+        if own == "test":
+            sides += [name for name, ids in mixed.items() if pair.copy in ids and pair.recording not in ids]
+        both = patients[pair.recording], patients[pair.copy]
+        found = {
+            "recording": pair.recording,
+            "split": own,
+            "copy": pair.copy,
+            "match": pair.match,
+            "bit_error_rate": round(pair.bit_error_rate, 4),
+            "seconds": round(pair.seconds, 2),
+            "same_patient": both[0] == both[1] if all(both) else "",
+            "same_label": label[pair.recording] == label[pair.copy] if other else "",
+        }
+        rows += [{**found, "against": side} for side in sides]
     return sorted(rows, key=lambda row: (row["split"], row["recording"], row["against"], row["copy"]))
