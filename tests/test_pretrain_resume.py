@@ -19,10 +19,13 @@ OUTPUTS = ("encoder.safetensors", "checkpoint.pth", "history.csv", "curves.pdf",
 STEPS = 9 * RUN["epochs"]
 
 
-def run_rank(spec_path: str) -> None:
-    """Body of a child process: what `python -m respfm.pretrain --spec` does."""
+def run_rank(spec_path: str, largest_file: int | None = None) -> None:
+    """Body of a child process: what `python -m respfm.pretrain --spec` does, on a disk that takes `largest_file`."""
     from respfm.pretrain.__main__ import main
 
+    if largest_file:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     sys.argv = ["respfm.pretrain", "--spec", spec_path]
     sys.stdout = open(Path(spec_path).with_name("log"), "w")  # noqa: SIM115
     sys.exit(main())
@@ -43,12 +46,12 @@ def spec(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("resume"))
 
 
-def start(server, spec: dict, outdir: Path, workers: int = 0, **changes) -> multiprocessing.Process:
+def start(server, spec: dict, outdir: Path, workers: int = 0, largest_file=None, **changes) -> multiprocessing.Process:
     outdir.mkdir(parents=True, exist_ok=True)
     machine = {**spec["machine"], "save_every_steps": 5, "save_every_minutes": 1e9, **changes.pop("machine", {})}
     path = outdir / "spec.json"
     path.write_text(json.dumps({**spec, "outdir": str(outdir), "workers": workers, "machine": machine, **changes}))
-    process = server.Process(target=run_rank, args=(str(path),))
+    process = server.Process(target=run_rank, args=(str(path), largest_file))
     process.start()
     return process
 
@@ -143,6 +146,21 @@ def test_a_full_disk_leaves_the_previous_state(tmp_path):
     state, complaints = states.load(torch.device("cpu"))
     assert (state["step"], complaints) == (1, [])
     assert torch.equal(state["weights"], good["weights"])
+
+
+def test_a_disk_that_fills_up_does_not_stop_the_run_or_harm_the_state(server, spec, unbroken, tmp_path):
+    outdir = tmp_path / "run"
+    process = start(server, spec, outdir)
+    while newest_step(outdir) < 20:
+        time.sleep(0.002)
+    process.kill()
+    finish(process)
+    size = max(path.stat().st_size for path in outdir.glob("state/*/step*.pt"))
+    outputs = max(map(len, unbroken.values()))
+    assert outputs < size - 1000
+    assert finish(start(server, spec, outdir, largest_file=size - 1000)) == 0
+    assert "could not be saved" in (outdir / "log").read_text()
+    assert contents(outdir) == unbroken
 
 
 def test_only_the_newest_two_states_are_kept(tmp_path):
