@@ -131,6 +131,9 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
         registry[name] = validate(
             registry[name], schemas / f"{name}.schema.yaml", f"config/{name}.yaml (with {source} applied)"
         )
+    for mixture in registry["pretraining"]["mixtures"].values():
+        for part in mixture["parts"]:
+            _apply_threshold(part, resolved["curation"])
     settings = Settings(
         config=resolved,
         datasets=registry["datasets"],
@@ -141,6 +144,15 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
     )
     _cross_check(settings, source)
     return settings
+
+
+def _apply_threshold(part: dict, curation: Mapping) -> None:
+    """Give a part that takes coughs above a threshold the configuration's threshold and the count that it leaves."""
+    if "min_cough_detected" in part["where"]:
+        expected = part.pop("expected", None)
+        if expected and part["where"]["min_cough_detected"] == curation["min_cough_detected"]:
+            part["expected"] = expected["from" if curation["inclusive"] else "above"]
+        part["where"] = {**part["where"], **curation}
 
 
 def _cross_check(settings: Settings, source: str) -> None:
