@@ -49,6 +49,7 @@ def joined(corpus: dict[str, bytes], prefix: str) -> io.BytesIO:
     return io.BytesIO(b"".join(parts))
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes_in_another_order(corpus, tmp_path):
     """Nothing of the clock, the hash seed, the time zone, the umask or the order gets into a file."""
     code = (
@@ -152,6 +153,13 @@ def test_recordings_decode(corpus):
     clips = zipfile.ZipFile(joined(corpus, "esc10/github.com"))
     info = soundfile.info(io.BytesIO(clips.read(clips.namelist()[0])))
     assert (info.subtype, info.samplerate, round(info.duration, 2)) == ("VORBIS", 44_100, 5.0)
+
+
+def test_scale_beyond_the_patient_numbers_is_refused():
+    assert len(build_cohort(SEED, 4).icbhi) > 200
+    for size in (0, 4.1):
+        with pytest.raises(RespfmError, match=r"set demo_corpus.scale above 0 and up to 4"):
+            build_cohort(SEED, size)
 
 
 def test_default_counts():

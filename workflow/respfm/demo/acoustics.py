@@ -63,7 +63,7 @@ def cough_recording(rng: np.random.Generator, voice: Voice, seconds: float) -> n
         start += length + rng.uniform(0.1, 0.35)
     tract = _formants(noise + voiced, voice.formant_scale) + 0.3 * noise
     dark = signal.butter(1, 6_500 - 4_500 * voice.wetness, fs=COUGH_RATE, output="sos")
-    return _record(rng, signal.sosfilt(dark, tract) + bubbles, COUGH_RATE, low=(40, 200), high=(3_500, 7_500))
+    return _record(rng, signal.sosfilt(dark, tract) + bubbles, COUGH_RATE, _microphone(rng))
 
 
 def _cough_sources(rng: np.random.Generator, voice: Voice, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,7 +110,16 @@ def no_cough_recording(rng: np.random.Generator, seconds: float) -> np.ndarray:
     """Room noise with a few clicks: what COUGHVID's cough detector scores low."""
     total = round(seconds * COUGH_RATE)
     clicks = pulse_train(rng, total, COUGH_RATE, rate=2, pitch=(800, 2_000), cycles=3)
-    return _record(rng, coloured_noise(rng, total, 0.5) * 0.2 + clicks * 0.2, COUGH_RATE, (40, 200), (3_500, 7_500))
+    return _record(rng, coloured_noise(rng, total, 0.5) * 0.2 + clicks * 0.2, COUGH_RATE, _microphone(rng))
+
+
+def _microphone(rng: np.random.Generator) -> tuple[float, float]:
+    """The band of somebody's phone or laptop in Hz."""
+    return rng.uniform(40, 200), rng.uniform(3_500, 7_500)
+
+
+STETHOSCOPES = {"Litt3200": (40, 1_400), "LittC2SE": (30, 1_700), "Meditron": (25, 1_550), "AKGC417L": (50, 1_850)}
+"""Pass bands in Hz of the recorders that ICBHI names; the other chest corpora were made with the first."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +173,10 @@ class Cycle:
     wheezes: bool
 
 
-def chest_recording(rng: np.random.Generator, chest: Chest, seconds: float) -> tuple[np.ndarray, list[Cycle]]:
-    """Breath sounds at one place of the chest through a random stethoscope, and the cycles that they hold.
+def chest_recording(
+    rng: np.random.Generator, chest: Chest, seconds: float, stethoscope: str = "Litt3200"
+) -> tuple[np.ndarray, list[Cycle]]:
+    """Breath sounds at one place of the chest through one of STETHOSCOPES, and the cycles that they hold.
 
     The sound is float64 `[seconds * CHEST_RATE]` in -1..1. Crackles lie in inspiration, wheezes in
     expiration.
@@ -190,7 +201,7 @@ def chest_recording(rng: np.random.Generator, chest: Chest, seconds: float) -> t
     loudness = rng.uniform(0.6, 1.4, 2)
     sound = breath + 8 * loudness[0] * crackles + (0.4 + 0.8 * chest.wheezing) * loudness[1] * wheezes
     sound += rng.uniform(0.0, 1.0) * _heart(rng, total)
-    return _record(rng, sound[: round(seconds * CHEST_RATE)], CHEST_RATE, low=(30, 80), high=(900, 1_900)), _until(
+    return _record(rng, sound[: round(seconds * CHEST_RATE)], CHEST_RATE, STETHOSCOPES[stethoscope]), _until(
         cycles, seconds
     )
 
@@ -289,13 +300,11 @@ def _record(
     rng: np.random.Generator,
     sound: np.ndarray,
     sample_rate: int,
-    low: tuple[float, float],
-    high: tuple[float, float],
+    band: tuple[float, float],
 ) -> np.ndarray:
-    """The recording chain: background noise, the device's band (corner frequency ranges in Hz), a level."""
+    """The recording chain: background noise, the device's band in Hz, a level."""
     power = np.sqrt(np.mean(sound**2))
     hiss = coloured_noise(rng, len(sound), rng.uniform(0.2, 0.8))
     noisy = sound + power * 10 ** (-rng.uniform(12, 35) / 20) * hiss
-    band = (rng.uniform(*low), rng.uniform(*high))
     limited = signal.sosfilt(signal.butter(2, band, "bandpass", fs=sample_rate, output="sos"), noisy)
     return limited / np.abs(limited).max() * 10 ** (-rng.uniform(1, 20) / 20)

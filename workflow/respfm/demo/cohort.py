@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from respfm.errors import RespfmError
+
 COSWARA_DATES = ("20200413", "20200424", "20210426")
 """Date folders of the demo. Until late 2020 the app stored True/False for "smoker", later y/n."""
 
@@ -45,6 +47,10 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 
 def build_cohort(seed: int, size: float) -> Cohort:
     """The whole cohort; `size` 1.0 gives the default counts, smaller values fewer of each class, never none."""
+    if not 0 < size <= 4:
+        raise RespfmError(
+            f"The demo corpus has scale {size}; set demo_corpus.scale above 0 and up to 4 (patient numbers end there)."
+        )
     return Cohort(
         seed,
         _coughvid(generator(seed, "coughvid"), size),
@@ -127,7 +133,7 @@ def _coughvid(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 
 def _icbhi(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Recordings: stem, patient, diagnosis, age, sex, sample_rate, subtype, seconds, split (official: train, test).
+    """Recordings: stem, patient, diagnosis, age, sex, device, sample_rate, subtype, seconds, official split.
 
     As published, COPD patients 156 and 218 are on both sides. Device and rate rotate within each diagnosis.
     """
@@ -160,6 +166,7 @@ def _icbhi(rng: np.random.Generator, size: float) -> pd.DataFrame:
                     "diagnosis": diagnosis,
                     "age": age,
                     "sex": sex,
+                    "device": device,
                     "sample_rate": rate,
                     "subtype": "PCM_24" if rate == 10_000 else "PCM_16",
                     "seconds": rng.uniform(8.0, 12.0),

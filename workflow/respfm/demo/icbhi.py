@@ -22,7 +22,7 @@ def stand_ins(cohort: Cohort) -> StandIns:
 def _members(cohort: Cohort) -> Iterator[tuple[str, bytes]]:
     for take in cohort.icbhi.itertuples():
         chest = draw_chest(generator(cohort.seed, "icbhi patient", take.patient), take.diagnosis)
-        sound, cycles = chest_recording(generator(cohort.seed, "icbhi", take.stem), chest, take.seconds)
+        sound, cycles = chest_recording(generator(cohort.seed, "icbhi", take.stem), chest, take.seconds, take.device)
         sound = soxr.resample(sound, CHEST_RATE, take.sample_rate)
         lines = (f"{c.start:.3f}\t{c.end:.3f}\t{c.crackles:d}\t{c.wheezes:d}\n" for c in cycles)
         yield f"ICBHI_final_database/{take.stem}.txt", "".join(lines).encode()
