@@ -10,7 +10,7 @@ rule train_probe:
     input:
         embeddings=embeddings_of_task("published"),
         task="<results>/tasks/published/{task}.parquet",
-        code=code("train_probe"),
+        code=code("train_probe", "respfm.probe.published"),
     output:
         scores="<results>/scores/published/{model}/{task}.csv",
     log:
@@ -33,7 +33,7 @@ rule fit_probe:
     input:
         embeddings=embeddings_of_task("strict"),
         task="<results>/tasks/strict/{task}.parquet",
-        code=code("fit_probe"),
+        code=code("fit_probe", "respfm.probe.strict"),
     output:
         scores="<results>/scores/strict/{model}/{task}.csv",
         predictions="<results>/scores/strict/{model}/{task}.predictions.parquet",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from respfm.probe.data import ProbeData
+from respfm.probe.data import ProbeData, ProbeOptions
 from respfm.probe.run import probe_layers, probe_task
 
 __all__ = ["linear_probe", "probe_task"]
@@ -45,4 +45,4 @@ def linear_probe(
     `RespfmError` where the input cannot be probed.
     """
     data = ProbeData.build(features, labels, split, task, layers, patients, order)
-    return probe_layers(data, protocol, runs, seed, reference_rng, device, threads)[0]
+    return probe_layers(data, protocol, ProbeOptions(runs, seed, reference_rng, device, threads))[0]

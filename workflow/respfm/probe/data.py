@@ -14,6 +14,19 @@ SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
+class ProbeOptions:
+    """How to probe: `runs` seeds from `seed` on, OPERA's order of random numbers or an own one, where, and with how
+    many threads (None: as many as PyTorch uses).
+    """
+
+    runs: int = 5
+    seed: int = 0
+    reference_rng: bool = True
+    device: str = "cpu"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Training of the published protocol; every `candidates` epochs the weights may be selected."""
 

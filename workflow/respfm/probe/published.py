@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from respfm.probe.auroc import auroc
-from respfm.probe.data import ProbeData
+from respfm.probe.data import ProbeData, ProbeOptions
 from respfm.probe.threads import map_in_threads
 
 LEARNING_RATE, DECAY = 1e-4, 0.97
@@ -36,24 +36,19 @@ class Selected(NamedTuple):
     auroc_test: np.ndarray
 
 
-def probe_published(
-    data: ProbeData,
-    runs: int = 5,
-    seed: int = 0,
-    reference_rng: bool = True,
-    device: str = "cpu",
-    threads: int | None = None,
-) -> pd.DataFrame:
-    """Scores, one row per layer and run; groups of layers are read and trained in `threads` threads."""
-    seeds = list(range(seed, seed + runs))
-    groups = list(_groups(data, runs, device))
-    results = map_in_threads(lambda group: train_heads(data, group, seeds, reference_rng, device), groups, threads)
+def probe(data: ProbeData, options: ProbeOptions) -> tuple[pd.DataFrame, None]:
+    """Scores, one row per layer and run; groups of layers are read and trained in threads."""
+    seeds = list(range(options.seed, options.seed + options.runs))
+    groups = list(_groups(data, options.runs, options.device))
+    results = map_in_threads(
+        lambda group: train_heads(data, group, seeds, options.reference_rng, options.device), groups, options.threads
+    )
     scores = []
     with tqdm(total=len(data.layers), desc=f"probe {data.task}", unit="layer", disable=None) as progress:
         for group, selected in zip(groups, results, strict=True):
             scores += _score_rows(data, group, seeds, selected)
             progress.update(len(group))
-    return pd.DataFrame(scores)
+    return pd.DataFrame(scores), None
 
 
 def train_heads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,30 +14,18 @@ import pandas as pd
 
 from respfm.errors import RespfmError
 from respfm.files import atomic_path
-from respfm.probe.data import ProbeData
+from respfm.probe.data import ProbeData, ProbeOptions
 
 READ_ROWS = 4096
+PROTOCOLS = ("published", "strict")
 
 
-def probe_layers(
-    data: ProbeData,
-    protocol: str,
-    runs: int = 5,
-    seed: int = 0,
-    reference_rng: bool = True,
-    device: str = "cpu",
-    threads: int | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+def probe_layers(data: ProbeData, protocol: str, options: ProbeOptions) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Scores of every layer under a protocol and, under `strict`, the predictions of the test split."""
-    if protocol == "published":
-        from respfm.probe.published import probe_published
-
-        return probe_published(data, runs, seed, reference_rng, device, threads), None
-    if protocol == "strict":
-        from respfm.probe.strict import probe_strict
-
-        return probe_strict(data, seed, device, threads)
-    raise RespfmError(f"protocol {protocol!r} is not known; it is 'published' or 'strict'")
+    if protocol not in PROTOCOLS:
+        raise RespfmError(f"protocol {protocol!r} is not known; it is {' or '.join(map(repr, PROTOCOLS))}")
+    # By name, so that the code of one protocol is no part of the other's.
+    return importlib.import_module(f"respfm.probe.{protocol}").probe(data, options)
 
 
 def probe_task(
@@ -70,7 +59,7 @@ def probe_task(
             patients=table["patient"].to_numpy(),
             order=table["order"].to_numpy() if "order" in table else None,
         )
-        scores, predicted = probe_layers(data, protocol, runs, seed, device=device, threads=threads)
+        scores, predicted = probe_layers(data, protocol, ProbeOptions(runs, seed, True, device, threads))
     if predicted is not None and predictions is not None:
         predicted.insert(0, "recording", table["recording"].to_numpy()[predicted.pop("row")])
         with atomic_path(predictions) as temporary:

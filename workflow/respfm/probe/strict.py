@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from respfm.probe.auroc import auroc
-from respfm.probe.data import ProbeData
+from respfm.probe.data import ProbeData, ProbeOptions
 from respfm.probe.logistic import PrincipalAxes, fit_logistic, predict_probability
 from respfm.probe.threads import map_in_threads
 from respfm.probe.uncertainty import (
@@ -36,11 +36,11 @@ class Fit(NamedTuple):
     probability: np.ndarray
 
 
-def probe_strict(
-    data: ProbeData, seed: int = 0, device: str = "cpu", threads: int | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def probe(data: ProbeData, options: ProbeOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row of scores per layer, and the test predictions: row, patient, label, layer, p0, p1, ..."""
-    fits = map_in_threads(lambda layer: fit_layer(data.layer(layer), data, device), data.layers, threads)
+    fits = map_in_threads(
+        lambda layer: fit_layer(data.layer(layer), data, options.device), data.layers, options.threads
+    )
     test = data.rows["test"]
     labels = data.labels[test]
     patients = np.full(len(test), "") if data.patients is None else data.patients[test]
@@ -54,9 +54,9 @@ def probe_strict(
                 "run": 0,
                 "split": "test",
                 "auroc_val": fit.auroc_val,
-                **_test_scores(fit.probability, labels, patients, seed),
+                **_test_scores(fit.probability, labels, patients, options.seed),
                 "strength": fit.strength,
-                "seed": seed,
+                "seed": options.seed,
                 **data.counts(),
             }
         )
