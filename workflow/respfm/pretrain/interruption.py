@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1 as a request to save and leave, which all ranks obey at the same step."""
+"""SIGTERM, SIGUSR1 and SIGINT as a request to save and leave, which all ranks obey at the same step."""
 
 import signal
 
@@ -8,7 +8,7 @@ import torch.distributed as dist
 from respfm.errors import RespfmError
 
 EXIT_REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: saved, start me again
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Interrupted(RespfmError):
@@ -45,5 +45,5 @@ class Requests:
 
 def ignore_signals(_worker: int) -> None:
     """For loader processes: a signal to the process group is answered by the trainer alone."""
-    for number in (*SIGNALS, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,15 @@ from respfm.files import write_json
 def launch(spec: dict[str, Any], processes: int = 1) -> None:
     """Train as `spec` says (see respfm.pretrain.__main__) with `processes` ranks on this machine.
 
+    The spec is kept as spec.json in its outdir, for torchrun on several machines.
     Exits with status 75 if the run was stopped on request and its state saved. Raises RespfmError if it
     failed.
     """
     from respfm.pretrain.__main__ import train_from_spec
     from respfm.pretrain.interruption import EXIT_REQUEUE, Interrupted
 
+    path = Path(spec["outdir"]) / "spec.json"
+    write_json(path, spec)
     if processes == 1:
         try:
             train_from_spec(spec)
@@ -27,10 +29,7 @@ def launch(spec: dict[str, Any], processes: int = 1) -> None:
             print(f"respfm: {stop}", file=sys.stderr)
             raise SystemExit(EXIT_REQUEUE) from None
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "spec.json"
-        write_json(path, spec)
-        status, stopped = _torchrun(path, processes)
+    status, stopped = _torchrun(path, processes)
     if stopped:
         raise SystemExit(EXIT_REQUEUE)
     if status:

@@ -80,7 +80,9 @@ class Timing:
         self.last_step = 0
 
     def start(self, step: int) -> None:
-        """Training begins after `step` steps."""
+        """Training begins after `step` steps; a run from the beginning starts a new file."""
+        if step == 0:
+            self.path.unlink(missing_ok=True)
         self.started = self.last = time.perf_counter()
         self.first_step = self.last_step = step
 
