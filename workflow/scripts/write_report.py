@@ -15,7 +15,7 @@ with job_log(snakemake.log[0]):
         tables=snakemake.input.tables,
         figures=snakemake.input.figures,
         audit={name: Path(snakemake.input[name]) for name in audits},
-        benchmarks=Path(snakemake.benchmark).parent,
+        benchmarks=Path(snakemake.output.page).parent / "benchmarks",
         repository=template.parents[2],
         captions=Path(snakemake.input.captions[0]).parent,
         template=template,

@@ -1,6 +1,7 @@
 """How figures look and how they are saved: one style file, fixed metadata, the data kind on every figure."""
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ METADATA = {
     "svg": {"Date": None, "Creator": "respfm"},
     "png": {"Software": "respfm"},
 }
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager
