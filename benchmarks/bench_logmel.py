@@ -1,0 +1,119 @@
+"""Clips per second of log-mel caching beside a plain loop on the same files.
+
+    pip install librosa==0.11.0
+    python benchmarks/bench_logmel.py [--clips 1000] [--workers 2] [--repeats 3] [--real ../shared/data/real-sample]
+
+Cases: 10 s of 16-bit mono wav at 16 kHz, the same at 44.1 kHz, and the recordings below `--real` (zip archives are
+unpacked first). The plain loop takes one file at a time: librosa.load, a log-mel by torch.stft with filters made
+beforehand and torch's default threads, np.save of float32. Both run in turns, and the medians are compared; caching
+includes the start of its workers, the digest and the flush to disk. The last lines of a case time its steps alone on
+one thread, which says what bounds it.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+import soxr
+import torch
+from respfm import audio
+from respfm.cache import write_shard
+from respfm.logmel import EPSILON, LogMel, mel_filters
+
+RATE = 16000
+SUFFIXES = {".wav", ".ogg", ".flac", ".mp3", ".webm"}
+FILTERS = torch.from_numpy(mel_filters(RATE, 400, 80, 50, 8000))
+WINDOW = torch.hann_window(400)
+
+
+def make_wavs(folder: Path, rate: int, clips: int) -> list[Path]:
+    folder.mkdir()
+    rng = np.random.default_rng(rate)
+    for i in range(clips):
+        samples = 0.1 * rng.standard_normal(10 * rate) * (1 + np.sin(np.arange(10 * rate) / rate))
+        soundfile.write(folder / f"{i:05d}.wav", samples, rate, subtype="PCM_16")
+    return sorted(folder.iterdir())
+
+
+def find_real(source: Path, folder: Path) -> list[Path]:
+    for archive in sorted(source.rglob("*.zip")):
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(folder / archive.parent.name)
+    found = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES - {".webm"})
+    return [path for path in found if not audio.inspect(path).quarantine]
+
+
+def run_plain(paths: list[Path], folder: Path) -> None:
+    for i, path in enumerate(paths):
+        waveform, _ = librosa.load(path, sr=RATE, mono=True)
+        spectrum = torch.stft(
+            torch.from_numpy(waveform), 400, 160, window=WINDOW, pad_mode="reflect", return_complex=True
+        )
+        np.save(folder / f"{i}.npy", torch.log(FILTERS @ spectrum.abs().square() + EPSILON).numpy()[None])
+
+
+def seconds(function: Callable[..., object], *arguments: object, **options: object) -> float:
+    start = time.perf_counter()
+    function(*arguments, **options)
+    return time.perf_counter() - start
+
+
+def report_steps(paths: list[Path]) -> None:
+    """Milliseconds per clip of every step alone, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    front_end = LogMel()
+    decoded = [audio.decode(path) for path in paths]
+    mono = [(samples.mean(axis=0), rate) for samples, rate in decoded]
+    waveforms = [torch.from_numpy(audio.load(path, RATE)) for path in paths]
+    steps = {
+        "decode": lambda: [audio.decode(path) for path in paths],
+        "resample": lambda: [soxr.resample(x, rate, RATE, quality="HQ") for x, rate in mono if rate != RATE],
+        "log-mel": lambda: [front_end.ragged(waveforms[i : i + 8]) for i in range(0, len(waveforms), 8)],
+    }
+    with torch.inference_mode():
+        times = {name: min(seconds(step) for _ in range(3)) / len(paths) * 1e3 for name, step in steps.items()}
+    print("   one thread, ms/clip: " + ", ".join(f"{name} {value:.2f}" for name, value in times.items()))
+    torch.set_num_threads(threads)
+
+
+def compare(name: str, paths: list[Path], folder: Path, workers: int, repeats: int) -> None:
+    ids, plain, cached = [str(i) for i in range(len(paths))], [], []
+    folder.mkdir()
+    for _ in range(repeats):
+        plain.append(seconds(run_plain, paths, folder))
+        cached.append(seconds(write_shard, folder / "shard.h5", ids, paths, {}, workers=workers))
+    rates = [len(paths) / statistics.median(times) for times in (plain, cached)]
+    print(f"{name}: plain loop {rates[0]:.0f}, caching {rates[1]:.0f} clips/s, ratio {rates[1] / rates[0]:.1f}")
+    report_steps(paths[:200])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--real", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        for rate in (16_000, 44_100):
+            paths = make_wavs(root / f"wav{rate}", rate, arguments.clips)
+            out = root / f"out{rate}"
+            compare(f"10 s wav, {rate / 1000:g} kHz", paths, out, arguments.workers, arguments.repeats)
+        if arguments.real:
+            paths = find_real(arguments.real, root / "real")
+            length = sum(audio.inspect(path).seconds for path in paths) / len(paths)
+            name = f"real recordings ({len(paths)}, mean {length:.1f} s)"
+            compare(name, paths, root / "out", arguments.workers, arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()
