@@ -41,6 +41,7 @@ def test_recordings_and_patients(recordings):
     assert found["coughvid"] == (20072, 1)
     assert found["icbhi"] == (920, 126)
     assert found["hf_lung"] == (3839, 1)
+    assert found["coswara"] == (2745, 2745)
     assert found["respiratory_tr"] == (504, 42)
     for frame in recordings.values():
         assert frame["id"].is_monotonic_increasing
@@ -134,8 +135,8 @@ def test_cough_split_regenerated_from_metadata(recordings, tasks):
 
 
 def test_smoker_and_sex_lists_regenerated_from_metadata(shared_data, recordings, opera):
-    """All users with a usable cough-shallow; OPERA names three whose files are broken or missing."""
-    broken = ["C7Km0KttQRMMM6UoyocajfgZAOB3", "kgjTguvo3vZJTO7F1qO9GxEicbA3", "9hftEYixyhP1Neeq3fB7ZwITQC53"]
+    """All users with a usable cough-shallow; OPERA names two whose files are broken."""
+    broken = ["C7Km0KttQRMMM6UoyocajfgZAOB3", "kgjTguvo3vZJTO7F1qO9GxEicbA3"]
     users = recordings["coswara"].sort_values("row").query("quality != 0")
     users = users[~users["patient"].isin(broken)]
     for task, column, values in [
@@ -228,5 +229,5 @@ def test_strict_mixture_leaves_out_test_recordings_and_patients(recordings, task
 
 def test_real_annotation_list_names_every_coswara_recording(shared_data, recordings):
     listed = pd.read_csv(coswara_root(shared_data) / "annotations/cough-shallow_labels.csv")
-    quality = recordings["coswara"]["quality"]
-    assert quality.notna().sum() == len(listed)
+    named = recordings["coswara"]["patient"] + "_cough-shallow"
+    assert set(named) == set(listed["FILENAME"])

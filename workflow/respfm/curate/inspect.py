@@ -49,37 +49,40 @@ def _inspect(root: Path, paths: Sequence[str]) -> list[audio.AudioInfo]:
     return [audio.inspect(root / path) for path in paths]
 
 
+def summarise(frame: pd.DataFrame) -> dict[str, Any]:
+    """Numbers of recordings, known patients, hours, quarantined recordings, and of each quarantine reason."""
+    reasons = frame["quarantine"][frame["quarantine"] != ""]
+    return {
+        "recordings": len(frame),
+        "patients": frame["patient"][frame["patient"] != ""].nunique(),
+        "hours": frame["seconds"].sum() / 3600,
+        "quarantined": len(reasons),
+        **reasons.value_counts().sort_index().to_dict(),
+    }
+
+
 def check_recordings(
     dataset: str,
     frame: pd.DataFrame,
     expected: dict[str, int],
     allow_partial: bool = False,
     max_quarantine_share: float = 0.05,
-) -> dict[str, Any]:
-    """Compare an inspected data set with its `expected` numbers and return its summary.
+) -> None:
+    """Log the summary of an inspected data set and compare it with its `expected` numbers.
 
-    Raises RespfmError when the number of recordings or patients differs (fewer are fine with `allow_partial`)
-    or when too large a share of the recordings is quarantined. The summary counts recordings, patients, hours
-    and quarantine reasons.
+    Raises RespfmError when the number of recordings or patients differs (fewer are fine with
+    `allow_partial`), or when more than `max_quarantine_share` of the recordings are quarantined.
     """
-    found = {"recordings": len(frame), "patients": frame["patient"][frame["patient"] != ""].nunique()}
+    summary = summarise(frame)
+    log.info("%s: %s", dataset, ", ".join(f"{key} {value:g}" for key, value in summary.items()))
     for what, number in expected.items():
-        if what not in found:
-            raise RespfmError(f"{dataset}: expected names {what!r}, which cannot be counted; use {' or '.join(found)}")
-        check_count(f"{dataset}: {what}", number, found[what], allow_partial)
-    bad = frame["quarantine"] != ""
-    reasons = frame.loc[bad, "quarantine"].value_counts().sort_index()
-    if bad.mean() > max_quarantine_share:
-        examples = "; ".join(f"{row.id}: {row.quarantine}" for row in frame[bad].head(3).itertuples())
+        if what not in ("recordings", "patients"):
+            raise RespfmError(f"{dataset}: expected names {what!r}; it can name recordings and patients")
+        check_count(f"{dataset}: {what}", number, summary[what], allow_partial)
+    bad = frame[frame["quarantine"] != ""]
+    if len(bad) > max_quarantine_share * len(frame):
+        examples = "; ".join(f"{row.id}: {row.quarantine}" for row in bad.head(3).itertuples())
         raise RespfmError(
-            f"{dataset}: {bad.sum()} of {len(frame)} recordings cannot be used ({examples}), more than "
+            f"{dataset}: {len(bad)} of {len(frame)} recordings cannot be used ({examples}), more than "
             f"max_quarantine_share {max_quarantine_share:g} allows. Replace the files or raise it"
         )
-    summary = {
-        **found,
-        "hours": frame["seconds"].sum() / 3600,
-        "quarantined": int(bad.sum()),
-        **reasons.to_dict(),
-    }
-    log.info("%s: %s", dataset, ", ".join(f"{key} {value:g}" for key, value in summary.items()))
-    return summary

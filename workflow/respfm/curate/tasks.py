@@ -6,26 +6,21 @@ code; the fractions and the seed 1337 are OPERA's.
 """
 
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from respfm.curate.arrays import load_arrays, match_recordings
 from respfm.curate.expected import check_count
 from respfm.curate.select import select
+from respfm.curate.splits import SPLITS, Parts, draw, keep_patients_apart
 from respfm.errors import RespfmError
 
 log = logging.getLogger(__name__)
 
 OPERA_SEED = 1337
-SPLITS = ("train", "val", "test")
-
-Parts = dict[str, np.ndarray]
-"""Rows of each split, in the order that the reference has them."""
 
 
 def build_task(
@@ -58,7 +53,7 @@ def build_task(
         if protocol == "published" and not allow_partial:
             _check_counts(name, task, table, parts)
     if protocol == "strict":
-        parts = _keep_patients_apart(name, table, parts)
+        parts = keep_patients_apart(name, table, parts)
     usable = {split: rows[table["usable"].to_numpy()[rows]] for split, rows in parts.items()}
     frame = _tabulate(table, usable, task["classes"])
     _check_classes(f"{name}, {protocol}", task["classes"], frame, redrawn)
@@ -154,10 +149,10 @@ def _opera_parts(name: str, task: dict[str, Any], protocol: str, table: pd.DataF
         if "validation" in opera:
             parts = {"train": parts["train"], "test": rows[stored != "train"]}
     else:
-        train, test = _draw(name, table, rows, opera["test"], OPERA_SEED, by_patient)
+        train, test = draw(name, table, rows, opera["test"], OPERA_SEED, by_patient)
         parts = {"train": train, "test": test}
     if "validation" in opera:
-        train, val = _draw(name, table, parts["train"], opera["validation"], OPERA_SEED, by_patient)
+        train, val = draw(name, table, parts["train"], opera["validation"], OPERA_SEED, by_patient)
         parts |= {"train": train, "val": val}
     return parts
 
@@ -166,54 +161,9 @@ def _redraw(name: str, task: dict[str, Any], protocol: str, table: pd.DataFrame,
     """Stratified splits in the proportions of the task's `counts`; by patient if strict or OPERA's are."""
     train, val, test = (sum(task["counts"][split]) for split in SPLITS)
     by_patient = protocol == "strict" or task.get("by_patient", False)
-    rest, tested = _draw(name, table, np.arange(len(table)), test / (train + val + test), seed, by_patient)
-    trained, validated = _draw(name, table, rest, val / (train + val), seed, by_patient)
+    rest, tested = draw(name, table, np.arange(len(table)), test / (train + val + test), seed, by_patient)
+    trained, validated = draw(name, table, rest, val / (train + val), seed, by_patient)
     return {"train": trained, "val": validated, "test": tested}
-
-
-def _draw(
-    name: str, table: pd.DataFrame, rows: np.ndarray, share: float, seed: int, by_patient: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split `rows` into (rest, drawn), stratified by label; whole patients if `by_patient`.
-
-    At least one of each class is drawn. A recording without a known patient is its own patient. Both results
-    have the order of scikit-learn's draw.
-    """
-    patients = table["patient"].to_numpy()[rows]
-    groups = [patient if by_patient and patient else row for patient, row in zip(patients, rows, strict=True)]
-    codes, _ = pd.factorize(pd.Series(groups, dtype=object))
-    first = np.unique(codes, return_index=True)[1]
-    labels = table["label"].to_numpy()[rows[first]]
-    count = max(math.ceil(share * len(first)), len(set(labels)))
-    try:
-        sides = train_test_split(np.arange(len(first)), test_size=count, random_state=seed, stratify=labels)
-    except ValueError as error:
-        what = "patients" if by_patient else "recordings"
-        raise RespfmError(
-            f"{name}: {len(first)} {what} are too few to draw {count} of them by class ({error}); "
-            "add recordings or leave the task out"
-        ) from error
-    drawn = []
-    for side in sides:
-        position = np.full(len(first), -1)
-        position[side] = np.arange(len(side))
-        taken = np.flatnonzero(position[codes] >= 0)
-        drawn.append(rows[taken[np.argsort(position[codes][taken], kind="stable")]])
-    return drawn[0], drawn[1]
-
-
-def _keep_patients_apart(name: str, table: pd.DataFrame, parts: Parts) -> Parts:
-    """Drop from validation the patients of test, and from train those of either."""
-    patients, apart, taken = table["patient"].to_numpy(), {}, {""}
-    for split in reversed(SPLITS):
-        rows = parts[split]
-        shared = np.array([p in taken and p != "" for p in patients[rows]], dtype=bool)
-        if shared.any():
-            names = ", ".join(sorted(set(patients[rows][shared])))
-            log.info("%s, strict: %d %s recordings of patients %s left out", name, shared.sum(), split, names)
-        apart[split] = rows[~shared]
-        taken |= set(patients[apart[split]])
-    return apart
 
 
 def _tabulate(table: pd.DataFrame, parts: Parts, classes: list[str]) -> pd.DataFrame:
