@@ -106,6 +106,11 @@ def mirrored_files(wildcards):
         raise WorkflowError(str(error)) from None
 
 
+def demo_writer_of(wildcards):
+    """The module that writes a data set of the demo corpus."""
+    return f"respfm.demo.{wildcards.dataset}"
+
+
 def parser_of(wildcards):
     """The module that reads a data set's layout."""
     return f"respfm.curate.{plan.settings.datasets[wildcards.dataset]['kind']}"

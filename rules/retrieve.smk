@@ -2,13 +2,13 @@
 
 Inputs: the publishers' hosts or a mirror; for the demo, a synthetic corpus made in the publishers' formats.
 Outputs: <results>/raw/<dataset>/.sources.json beside the unpacked files; <results>/checkpoints/<model>/.sources.json.
-Steps: make_demo_corpus (demo only), retrieve_archive, retrieve_checkpoint.
+Steps: make_demo_corpus (demo only), retrieve_archive, retrieve_checkpoint; describe_needs prints what is needed.
 """
 
 
 rule make_demo_corpus:
     input:
-        code=code_by("make_demo_corpus", lambda wildcards: f"respfm.demo.{wildcards.dataset}"),
+        code=code_by("make_demo_corpus", demo_writer_of),
     output:
         manifest="<results>/mirror/{dataset}/MANIFEST.csv",
     log:
@@ -70,6 +70,21 @@ rule retrieve_checkpoint:
         cfg=parameters("retrieve_checkpoint"),
     script:
         "../workflow/scripts/retrieve_checkpoint.py"
+
+
+# Ask for it by name: snakemake describe_needs --configfile ...
+rule describe_needs:
+    input:
+        code=code("describe_needs"),
+    log:
+        "<logs>/describe_needs.log",
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    params:
+        cfg=parameters("describe_needs"),
+    script:
+        "../workflow/scripts/describe_needs.py"
 
 
 rule retrieve_all:

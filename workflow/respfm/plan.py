@@ -204,12 +204,13 @@ class Plan:
     def _pretrain_encoder(self, run: str) -> dict:
         return {key: value for key, value in self.settings.runs[run].items() if key not in DESCRIBING}
 
+    def _describe_needs(self) -> dict:
+        return self.config
+
     def _retrieve_checkpoint(self, model: str) -> dict:
-        return {
-            "checkpoint": self.settings.models[model]["checkpoint"],
-            "mirror": self.config["mirror"],
-            "offline": self.config["offline"],
-        }
+        entry = self.settings.models[model]
+        shared = {key: self.config[key] for key in ("mirror", "offline", "downloads")}
+        return {"title": entry["title"], "checkpoint": entry["checkpoint"], **shared}
 
     def _extract_embeddings(self, protocol: str, model: str, dataset: str) -> dict:
         entry = self.settings.models[model]

@@ -10,8 +10,9 @@ with job_log(snakemake.log[0]):
     cfg = json.loads(snakemake.params.cfg)
     fetch_dataset(
         snakemake.wildcards.model,
-        {"files": [cfg["checkpoint"]]},
+        {"title": cfg["title"], "files": [cfg["checkpoint"]]},
         Path(snakemake.output.sources).parent,
         cfg["mirror"],
         offline=cfg["offline"],
+        downloads=Path(cfg["downloads"]) / snakemake.wildcards.model,
     )
