@@ -35,7 +35,12 @@ def leaked_shares(path: Path) -> pd.DataFrame:
             "same_patient": in_train["recordings_of_shared_patients"] / in_train["recordings"],
         }
     )
-    return shares.reset_index()
+    return shares.reset_index().sort_values(keys, key=_natural, ignore_index=True)
+
+
+def _natural(values: pd.Series) -> pd.Series:
+    """Sort key that puts T10 after T9."""
+    return values.str.replace(r"\d+", lambda digits: digits[0].zfill(4), regex=True)
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from respfm.publish import paper
 from respfm.publish.kinds import data_kind
+from respfm.publish.names import marked
 from respfm.publish.results import DETAILS, METADATA_SECTION, NOT_RUN, RAN, distinct_cells
 
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
@@ -74,12 +75,9 @@ def blocks(frame: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]]:
 
 
 def label(cells: pd.DataFrame) -> str:
-    """Name of a row; says so if its weights are random or made here."""
+    """Name of a row; if it ran, says whether its weights are random or made here."""
     first = cells.iloc[0]
-    if cells["reproduced"].isna().all():
-        return first["label"]
-    mark = {"random": " (random weights)", "own": " (own weights)"}.get(first["weights"], "")
-    return first["label"] + mark
+    return first["label"] if cells["reproduced"].isna().all() else marked(first["label"], first["weights"])
 
 
 def status(cells: pd.DataFrame) -> str:

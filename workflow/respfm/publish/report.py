@@ -16,6 +16,7 @@ from respfm.errors import RespfmError
 from respfm.files import digest, write_text
 from respfm.publish import html_tables, paper, provenance
 from respfm.publish.kinds import data_kind as kind_of
+from respfm.publish.names import model_title
 from respfm.publish.results import distinct_cells
 
 
@@ -89,7 +90,7 @@ def caption(captions: Path, stem: str) -> str:
 
 def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Sequence[str]) -> list[str]:
     """Sentences that answer: how much ran, what came out best, how it compares."""
-    sentences = [f"{len(selected)} models were evaluated: {', '.join(_title(models, name) for name in selected)}."]
+    sentences = [f"{len(selected)} models were evaluated: {', '.join(model_title(name, models) for name in selected)}."]
     frame = frames.get("table2")
     if frame is None:
         return sentences
@@ -114,11 +115,6 @@ def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Seque
         f"{missing} say what they need."
     )
     return sentences
-
-
-def _title(models: Mapping[str, Mapping], name: str) -> str:
-    entry = models[name]
-    return entry.get("title", name) + (" (random weights)" if entry["weights"] == "random" else "")
 
 
 def _figure(svg: Path, captions: Path) -> dict:

@@ -63,4 +63,9 @@ def _draw(axes: Axes, data: pd.DataFrame, colours: Sequence[str]) -> None:
     if len(data):
         axes.legend(loc="best")
     else:
-        axes.text(0.5, 0.5, "No model of the paper has run here yet.", transform=axes.transAxes, ha="center")
+        axes.text(
+            *(0.5, 0.5, "No model of the paper has run here yet."),
+            transform=axes.transAxes,
+            ha="center",
+            bbox={"facecolor": "white", "edgecolor": "none"},
+        )

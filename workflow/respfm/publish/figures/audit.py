@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from respfm.publish.audit_files import best_metadata, leaked_shares
+from respfm.publish.names import model_title
 from respfm.publish.scores import read_scores, table_layer
 from respfm.publish.style import HATCHES, figure_style, new_figure, save_figure
 
@@ -62,7 +63,7 @@ def against_metadata(
             "task": top.index,
             "metadata": best["metadata"].reindex(top.index).to_numpy(),
             "metadata_auroc": best["auroc"].reindex(top.index).to_numpy(),
-            "model": [models[name].get("title", name) for name in top["model"]],
+            "model": [model_title(name, models) for name in top["model"]],
             "model_auroc": top["auroc_test"].to_numpy(),
         }
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from respfm.errors import RespfmError
+from respfm.publish.names import model_title
 from respfm.publish.style import MARKERS, figure_style, new_figure, save_figure
 
 MAX_POINTS = 1000
@@ -46,8 +47,7 @@ def plot_embedding_map(
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         for panel, (model, points) in zip(panels, data.groupby("model", sort=False), strict=False):
             _draw(panel, points, colours)
-            weights = " (random)" if models[model]["weights"] == "random" else ""
-            panel.set_title(f"{models[model].get('title', model)}{weights}", loc="center")
+            panel.set_title(model_title(model, models), loc="center")
         for panel in panels[len(embeddings) :]:
             panel.set_axis_off()
         handles = panels[0].get_legend_handles_labels()

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from respfm.errors import RespfmError
 from respfm.publish import paper
+from respfm.publish.names import model_title
 from respfm.publish.scores import read_scores
 from respfm.publish.style import figure_style, new_figure, save_figure, spread, task_look
 
@@ -34,8 +35,7 @@ def plot_layers(
         figure = new_figure(7.2, 4.4)
         axes = figure.add_subplot()
         _draw(axes, data, colours)
-        weights = " (random weights)" if models[model]["weights"] == "random" else ""
-        axes.set_title(f"{models[model].get('title', model)}{weights}: AUROC by layer")
+        axes.set_title(f"{model_title(model, models)}: AUROC by layer")
         save_figure(figure, data, stem, data_kind)
 
 
