@@ -118,6 +118,12 @@ def test_strict_kauh_test_is_the_patient_consistent_array(tasks, opera):
     assert list(tasks["strict", "T10"]["split"] == "test") == list(split == "test")
 
 
+@pytest.mark.parametrize(("name", "array"), [("T8", "smoker"), ("T9", "sex")])
+def test_coswara_draw_equals_the_array_that_opera_ships_and_never_reads(tasks, opera, name, array):
+    shipped = np.load(opera / f"feature/coswara_eval/cough_aligned_train_test_split_{array}_w_cough-shallow.npy")
+    assert list(tasks["published", name]["split"] == "test") == list(shipped == "test")
+
+
 def test_cough_split_regenerated_from_metadata(recordings, tasks):
     """OPERA's draw: 1,031 female and 1,924 male test recordings of the pool, the rest 3 to 1."""
     pool = recordings["coughvid"].query("cough_detected >= 0.8").sort_values("row")

@@ -115,6 +115,12 @@ def test_redraw(recordings, opera, protocol, how):
     assert not task.equals(build(recordings, None, protocol, seed=1))
 
 
+def test_own_task_without_arrays_and_counts(recordings, opera):
+    own = {key: TASK[key] for key in ("dataset", "target", "classes", "values")}
+    task = build_task("own", own, "published", recordings, opera, seed=0)
+    assert task["split"].value_counts().to_dict() == {"train": 30, "val": 8, "test": 10}
+
+
 def test_redraw_by_patient_where_the_publisher_did(recordings):
     task = build(recordings, None, by_patient=True)
     assert task.groupby("patient")["split"].nunique().max() == 1

@@ -21,6 +21,8 @@ from respfm.errors import RespfmError
 log = logging.getLogger(__name__)
 
 OPERA_SEED = 1337
+USUAL_SHARES = {"train": [64], "val": [16], "test": [20]}
+"""Per cent; those of OPERA's own draws (T8, T9)."""
 
 
 def build_task(
@@ -34,15 +36,15 @@ def build_task(
 ) -> pd.DataFrame:
     """Rows (recording, label, label_name, split, patient, order); `order` is the position inside the split.
 
-    With `splits: opera` rows, labels and splits are those of OPERA's arrays, joined with the recordings that
-    are there and good. With `splits: redraw`, or without arrays, labels come from the metadata and splits are
-    drawn with `seed` in OPERA's proportions. attrs: task, protocol, dataset, redrawn, missing and quarantined
-    (numbers of recordings).
+    With OPERA's arrays, rows, labels and splits are theirs, joined with the recordings that are there and
+    good. With `splits: redraw`, or for a task without arrays, labels come from the metadata and splits are
+    drawn with `seed` in the proportions of the task's `counts` (else 64, 16, 20 %). attrs: task, protocol,
+    dataset, redrawn, missing and quarantined (numbers of recordings).
 
     Raises RespfmError when recordings are missing (unless `allow_partial`), when labels disagree with the
     metadata, when counts differ from the task's `counts`, and when a split lacks a class.
     """
-    redrawn = opera_root is None or task.get("splits", "opera") == "redraw"
+    redrawn = opera_root is None or "opera" not in task or task.get("splits") == "redraw"
     if redrawn:
         table = _from_metadata(name, task, recordings)
         parts = _redraw(name, task, protocol, table, seed)
@@ -50,7 +52,7 @@ def build_task(
         table = _from_arrays(name, task, protocol, recordings, opera_root)
         check_count(f"{name}: recordings", len(table), int(table["recording"].notna().sum()), allow_partial)
         parts = _opera_parts(name, task, protocol, table)
-        if protocol == "published" and not allow_partial:
+        if protocol == "published" and "counts" in task and not allow_partial:
             _check_counts(name, task, table, parts)
     if protocol == "strict":
         parts = keep_patients_apart(name, table, parts)
@@ -159,7 +161,8 @@ def _opera_parts(name: str, task: dict[str, Any], protocol: str, table: pd.DataF
 
 def _redraw(name: str, task: dict[str, Any], protocol: str, table: pd.DataFrame, seed: int) -> Parts:
     """Stratified splits in the proportions of the task's `counts`; by patient if strict or OPERA's are."""
-    train, val, test = (sum(task["counts"][split]) for split in SPLITS)
+    counts = task.get("counts", USUAL_SHARES)
+    train, val, test = (sum(counts[split]) for split in SPLITS)
     by_patient = protocol == "strict" or task.get("by_patient", False)
     rest, tested = draw(name, table, np.arange(len(table)), test / (train + val + test), seed, by_patient)
     trained, validated = draw(name, table, rest, val / (train + val), seed, by_patient)
