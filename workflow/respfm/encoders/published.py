@@ -1,0 +1,70 @@
+"""Reading a publisher's checkpoint file into one of our networks, entry by entry, or saying why it does not fit."""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from respfm.errors import RespfmError
+from respfm.weights import read_weights
+
+DATA_PARALLEL = "module."
+_WRAPPINGS = ("state_dict", "model")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the weights of `title` come from: name of the publisher's `file` and a page or URL that has it."""
+
+    title: str
+    file: str
+    url: str
+
+    def read(
+        self, checkpoint: Path | None, prefixes: Sequence[str] = (), wrappings: Sequence[str] = _WRAPPINGS, trust=False
+    ) -> dict[str, Tensor]:
+        """Tensors of `checkpoint` in float32 by their names.
+
+        Of nested dictionaries the entries `wrappings` are opened, outermost first. Then for each of `prefixes` in turn, if
+        any name starts with it, only those names stay, without it.
+        """
+        if checkpoint is None:
+            raise RespfmError(f"{self.title} needs the checkpoint file {self.file}; get it from {self.url}")
+        content: Any = read_weights(checkpoint, trust=trust, allow=[argparse.Namespace])
+        for name in wrappings:
+            if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+                content = content[name]
+        if not isinstance(content, Mapping):
+            raise RespfmError(f"{checkpoint}: this holds no weights by name, so it is not {self.file} of {self.title}")
+        state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        for prefix in prefixes:
+            inner = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+            state = inner or state
+        return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+    def fill(self, network: nn.Module, state: Mapping[str, Tensor], checkpoint: Path, unused: str = "$^") -> nn.Module:
+        """`network` in evaluation mode with the weights `state`; entries whose whole name matches `unused` are left out.
+
+        Anything missing, of another shape or left over shows that the file is another one: RespfmError.
+        """
+        expected = network.state_dict()
+        counters = {name for name in expected if name.endswith("num_batches_tracked")}
+        state = {name: value for name, value in state.items() if not re.fullmatch(unused, name)}
+        missing = sorted(expected.keys() - state.keys() - counters)
+        foreign = sorted(state.keys() - expected.keys())
+        misshapen = [name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape]
+        if missing or foreign or misshapen:
+            first, fault = (
+                (missing[0], "is missing") if missing
+                else (foreign[0], "is unknown") if foreign
+                else (min(misshapen), f"has shape {tuple(state[min(misshapen)].shape)}")
+            )  # fmt: skip
+            raise RespfmError(f"{checkpoint}: this is not {self.file} of {self.title}: {first} {fault}; see {self.url}")
+        state |= {name: torch.zeros((), dtype=torch.long) for name in counters - state.keys()}
+        network.load_state_dict(state, assign=True)
+        return network.eval().requires_grad_(False)
