@@ -1,7 +1,7 @@
 """Formula weights and clips of the golden numbers of the zoo, in numpy alone.
 
-A state-dict entry is a function of (seed, key, shape): standard normal numbers from a generator whose seed is the CRC-32
-of "seed:key", scaled by what kind of entry the key names.
+A state-dict entry is a function of (seed, key, shape): standard normal numbers from a generator whose seed is the
+CRC-32 of "seed:key", scaled by what kind of entry the key names.
 """
 
 import re
@@ -51,7 +51,7 @@ def weight(
 
 
 def clip(sample_rate: int, seconds: float) -> np.ndarray:
-    """Test waveform, float32 [samples]: a sweep, a swelling hum and bursts of noise; quiet for 0.2 s and the last 0.3 s."""
+    """Test waveform, float32 [samples]: a sweep, a swelling hum and bursts of noise; quiet first and last."""
     samples = round(sample_rate * seconds)
     t = np.arange(samples) / sample_rate
     top = min(7000.0, 0.45 * sample_rate)
