@@ -16,10 +16,10 @@ import pytest
 import yaml
 from loopback import Resource, running_server
 from respfm.errors import RespfmError
-from respfm.retrieve import fetch_dataset, raw_root
+from respfm.retrieve.dataset import fetch_dataset
 from respfm.retrieve.download import Patience
 from respfm.retrieve.mirror import local_copies, mirror_path
-from respfm.sources import weights_path
+from respfm.sources import raw_root, weights_path
 from test_retrieve_archives import FILES, cut, make_7z, make_split_zip, make_tar, make_zip, read_tree
 
 REGISTRY = yaml.safe_load((Path(__file__).parents[1] / "config" / "datasets.yaml").read_text())
@@ -301,7 +301,7 @@ def test_rerun_after_a_kill(tmp_path):
         url = server.url("/a.zip")
         program = textwrap.dedent(f"""
             from pathlib import Path
-            from respfm.retrieve import fetch_dataset
+            from respfm.retrieve.dataset import fetch_dataset
             entry = {{"files": [{{"url": "{url}", "unpack": "zip", "bytes": {len(content)}}}]}}
             fetch_dataset("set", entry, Path("raw/set"), progress=False)
         """)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from respfm.joblog import job_log
-from respfm.retrieve import fetch_dataset
+from respfm.retrieve.dataset import fetch_dataset
 
 with job_log(snakemake.log[0]):
     cfg = json.loads(snakemake.params.cfg)
