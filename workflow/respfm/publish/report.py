@@ -101,7 +101,7 @@ def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Seque
     if len(averages):
         best = averages.loc[averages["reproduced"].idxmax()]
         sentences.append(
-            f"Highest average AUROC under the published protocol: {best['reproduced']:.3f} ({best['label']}, "
+            f"Highest average AUROC under the published protocol: {best['reproduced']:.3f} ({model_title(best['model'], models)}, "
             f"{int(best['tasks_averaged'])} of {len(paper.TASKS)} tasks)."
         )
     judged = tasks[tasks["tolerance"].notna()]

@@ -63,12 +63,15 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, data: pd.DataFrame, stem: Path, data_kind: str) -> None:
     """Write `stem`.pdf, .svg, .png and the plotted numbers as `stem`.csv; the same input gives the same bytes.
 
-    Unless the data are the full ones, the figure is headed by what they are.
+    Every figure says what its data are: in small grey for the full data, on a red ground for anything else.
     """
     kind = kind_of(data_kind)
-    if not kind.comparable:
+    place = {"x": 0.985, "ha": "right", "fontsize": 8}
+    if kind.comparable:
+        figure.suptitle(kind.badge, color="#777777", **place)
+    else:
         box = {"facecolor": "#B00020", "edgecolor": "none", "boxstyle": "square,pad=0.35"}
-        figure.suptitle(kind.badge, color="white", fontsize=8, fontweight="bold", x=0.985, ha="right", bbox=box)
+        figure.suptitle(kind.badge, color="white", fontweight="bold", bbox=box, **place)
     with matplotlib.rc_context({"svg.hashsalt": stem.name}):
         for suffix, metadata in METADATA.items():
             with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
