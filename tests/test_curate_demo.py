@@ -12,7 +12,7 @@ from respfm.curate.inspect import check_recordings, inspect_recordings
 from respfm.curate.mixtures import build_mixture
 from respfm.curate.tasks import build_task
 from respfm.demo import write_dataset
-from respfm.retrieve import fetch_dataset
+from respfm.retrieve.dataset import fetch_dataset
 from respfm.sources import raw_root
 
 DATASETS = ("coughvid", "icbhi", "hf_lung", "coswara", "kauh", "respiratory_tr", "esc10", "opera")
