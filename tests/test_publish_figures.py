@@ -171,3 +171,17 @@ def test_no_publish_module_imports_torch():
     assert len(names) > 15
     code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n"
     subprocess.run([sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], check=True)
+
+
+@pytest.mark.parametrize("plot", [plot_data_scale, plot_agreement])
+def test_a_run_of_the_strict_protocol_alone_is_drawn_too(tmp_path, plot):
+    plot(
+        scores=write_scores(tmp_path, TASKS, protocol="strict"),
+        models=MODELS,
+        selected=SELECTED,
+        paper_dir=PAPER,
+        data_kind="full",
+        style=STYLE,
+        stem=tmp_path / "figures" / "strict",
+    )
+    assert pd.read_csv(tmp_path / "figures" / "strict.csv")["reproduced"].notna().any()

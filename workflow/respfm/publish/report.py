@@ -100,9 +100,10 @@ def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Seque
     sentences.append(f"Tasks: {', '.join(dict.fromkeys(tasks['task'])) or 'none'}.")
     if len(averages):
         best = averages.loc[averages["reproduced"].idxmax()]
+        title, count = model_title(best["model"], models), int(best["tasks_averaged"])
         sentences.append(
-            f"Highest average AUROC under the published protocol: {best['reproduced']:.3f} ({model_title(best['model'], models)}, "
-            f"{int(best['tasks_averaged'])} of {len(paper.TASKS)} tasks)."
+            f"Highest average AUROC under the {frame['protocol'].iloc[0]} protocol: {best['reproduced']:.3f} ({title}, "
+            f"{count} of {len(paper.TASKS)} tasks)."
         )
     judged = tasks[tasks["tolerance"].notna()]
     if len(judged):

@@ -23,6 +23,11 @@ def read_scores(paths: Sequence[Path], tasks: Iterable[str] | None = None) -> pd
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS, *STRICT_COLUMNS])
 
 
+def protocol_of(scores: pd.DataFrame) -> str:
+    """The one protocol of the scores."""
+    return scores["protocol"].iloc[0] if len(scores) else "published"
+
+
 def table_layer(scores: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """The rows that a table shows: the model's default layer, or under `strict` the one chosen on validation."""
     return scores[scores["chosen" if protocol == "strict" else "default_layer"].astype(bool)]

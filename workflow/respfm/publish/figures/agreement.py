@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from respfm.publish import paper
 from respfm.publish.results import distinct_cells, result_table
-from respfm.publish.scores import read_scores
+from respfm.publish.scores import protocol_of, read_scores
 from respfm.publish.style import figure_style, new_figure, save_figure, task_look
 
 
@@ -42,7 +42,7 @@ def agreement(
     read = read_scores(scores)
     tasks = list(dict.fromkeys(read["task"]))
     cells = pd.concat(
-        distinct_cells(result_table(number, "published", read, tasks, models, selected, paper_dir, data_kind))
+        distinct_cells(result_table(number, protocol_of(read), read, tasks, models, selected, paper_dir, data_kind))
         for number in (2, 3, 4)
     )
     cells = cells[cells["task"].isin(paper.TASKS) & cells["difference"].notna()]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from respfm.publish.audit_files import best_metadata, leaked_shares
 from respfm.publish.names import model_title
-from respfm.publish.scores import read_scores, table_layer
+from respfm.publish.scores import protocol_of, read_scores, table_layer
 from respfm.publish.style import HATCHES, figure_style, new_figure, save_figure
 
 SHARES = {"listed": "in a pre-training list", "same_patient": "patient in train"}
@@ -52,7 +52,7 @@ def against_metadata(
     baselines: Path, scores: pd.DataFrame, models: Mapping[str, Mapping], selected: Sequence[str]
 ) -> pd.DataFrame:
     """Per task of the scores: protocol, task, metadata, metadata_auroc, model, model_auroc."""
-    protocol = scores["protocol"].iloc[0]
+    protocol = protocol_of(scores)
     best = best_metadata(baselines, protocol)
     shown = table_layer(scores[scores["model"].isin(selected)], protocol)
     means = shown.groupby(["task", "model"], sort=False)["auroc_test"].mean().reset_index()

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from respfm.publish import paper
 from respfm.publish.results import distinct_cells, result_table
-from respfm.publish.scores import read_scores
+from respfm.publish.scores import protocol_of, read_scores
 from respfm.publish.style import figure_style, new_figure, save_figure
 
 RESPIRATORY_ENTRIES = {
@@ -63,7 +63,7 @@ def data_scale(
     """
     read = read_scores(scores)
     tasks = list(dict.fromkeys(read["task"]))
-    cells = distinct_cells(result_table(4, "published", read, tasks, models, selected, paper_dir, data_kind))
+    cells = distinct_cells(result_table(4, protocol_of(read), read, tasks, models, selected, paper_dir, data_kind))
     cells = cells[cells["row"].notna() & cells["task"].isin([*paper.TASKS, paper.AVERAGE])]
     printed = paper.read_results(paper_dir, 4)
     keys = printed.drop_duplicates("row").set_index("row")["key"]
