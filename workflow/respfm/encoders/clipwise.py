@@ -1,0 +1,38 @@
+"""What encoders share that cannot mask padding: with known lengths every clip is encoded alone, without its padding."""
+
+import torch
+from torch import Tensor, nn
+
+from respfm.errors import RespfmError
+
+
+class ClipwiseEncoder:
+    """Base of an Encoder; a subclass gives `encode`, its `modules` move together to a device."""
+
+    def __init__(self, sample_rate: int, layers: list[str], default_layer: str | None, *modules: nn.Module) -> None:
+        self.sample_rate, self.layers, self.modules = sample_rate, layers, modules
+        self.default_layer = default_layer or layers[-1]
+        if self.default_layer not in layers:
+            raise RespfmError(f"layer {self.default_layer!r} is not known; this network has {', '.join(layers)}")
+
+    def to(self, device: str | torch.device) -> "ClipwiseEncoder":
+        """Move network and front end to `device`."""
+        for module in self.modules:
+            module.to(device)
+        return self
+
+    @torch.inference_mode()
+    def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
+        """{layer: float32 [B, dim]} of `waveforms` [B, samples].
+
+        With `lengths` each clip is cut to its own samples and encoded alone, so that neither padding nor neighbours
+        count.
+        """
+        if lengths is None:
+            return self.encode(waveforms)
+        clips = [self.encode(clip[None, :length]) for clip, length in zip(waveforms, lengths.tolist(), strict=True)]
+        return {layer: torch.cat([clip[layer] for clip in clips]) for layer in self.layers}
+
+    def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """The same, every sample of `waveforms` counts."""
+        raise NotImplementedError
