@@ -1,6 +1,4 @@
-"""Every device specific in one place: choice of device and precision, fused kernels, transfers, memory, peak
-rates.
-"""
+"""Every device specific in one place: choice of device and precision, fused kernels, transfers, memory, peak rates."""
 
 import contextlib
 import os
@@ -32,9 +30,7 @@ def choose_device(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda"):
         if not torch.cuda.is_available():
-            raise RespfmError(
-                f"device {name} was asked for, but there is no usable GPU; set it to auto or cpu."
-            )
+            raise RespfmError(f"device {name} was asked for, but there is no usable GPU; set it to auto or cpu.")
         device = torch.device(name if ":" in name else f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
@@ -56,9 +52,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
-def adamw(
-    groups: Iterable[dict[str, Any]], betas: tuple[float, float], device: torch.device
-) -> torch.optim.AdamW:
+def adamw(groups: Iterable[dict[str, Any]], betas: tuple[float, float], device: torch.device) -> torch.optim.AdamW:
     """AdamW with the fused kernel; the learning rate is set at every step."""
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=1e-8, fused=device.type in ("cuda", "cpu"))
 

@@ -1,9 +1,8 @@
 """One rank of a run: `python -m respfm.pretrain --spec spec.json`, plain or under torchrun.
 
-spec.json: run (an entry of `runs`), mixture (parquet), shards {dataset: [h5, ...]}, statistics (json),
-outdir, and where the run asks for them init_from, background, background_statistics, teacher (files); workers
-and machine (settings of respfm.pretrain.settings.Machine). Exit status 75: stopped on request with its state
-saved, start again.
+spec.json: run (an entry of `runs`), mixture (parquet), shards {dataset: [h5, ...]}, statistics (json), outdir, and
+where the run asks for them init_from, background, background_statistics, teacher (files); workers and machine
+(settings of respfm.pretrain.settings.Machine). Exit status 75: stopped on request with its state saved, start again.
 """
 
 import argparse

@@ -23,9 +23,7 @@ def write_history(path: Path, rows: list[list[float]]) -> None:
 
 
 def plot_curves(rows: list[list[float]], title: str, paths: list[Path]) -> None:
-    """Loss, learning rate, EMA decay and target spread over epochs, into files whose suffixes name the
-    format.
-    """
+    """Loss, learning rate, EMA decay and target spread over epochs, into files whose suffixes name the format."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,7 +1,7 @@
 """What a step trains on: epoch order, crops, mask noise and background noise.
 
-Everything random about a sample comes from a counter-based generator keyed by (seed, epoch, sample), so a
-batch is the same whoever makes it: any rank, any loader process, before or after an interruption.
+Everything random about a sample comes from a counter-based generator keyed by (seed, epoch, sample), so a batch is
+the same whoever makes it: any rank, any loader process, before or after an interruption.
 """
 
 import dataclasses
@@ -57,9 +57,7 @@ class Batch:
 
 
 class Batches(torch.utils.data.Dataset):
-    """Batch of every step of a run, addressed by step: `batches[step]` is the share of rank `rank` of
-    `ranks`.
-    """
+    """Batch of every step of a run, addressed by step: `batches[step]` is the share of rank `rank` of `ranks`."""
 
     def __init__(
         self,

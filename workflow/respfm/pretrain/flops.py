@@ -17,8 +17,8 @@ def _blocks(tokens: int, dim: int, depth: int, mlp_ratio: float, skip: int = 0) 
 def sample_flops(config: M2DConfig) -> int:
     """Matrix-multiply FLOPs of forward and backward for one sample (a multiply-add counts as two).
 
-    The backward pass costs twice the forward pass of all that has a gradient; the patches themselves, the
-    target and the teacher have none. Only what `respfm.m2d.M2D` computes is counted.
+    The backward pass costs twice the forward pass of all that has a gradient; the patches themselves, the target and
+    the teacher have none. Only what `respfm.m2d.M2D` computes is counted.
     """
     visible, patches, dim, width = config.visible, config.patches, config.dim, config.decoder_dim
     masked, ratio = patches - visible, config.mlp_ratio

@@ -13,9 +13,8 @@ from respfm.files import write_json
 def launch(spec: dict[str, Any], processes: int = 1) -> None:
     """Train as `spec` says (see respfm.pretrain.__main__) with `processes` ranks on this machine.
 
-    The spec is kept as spec.json in its outdir, for torchrun on several machines.
-    Exits with status 75 if the run was stopped on request and its state saved. Raises RespfmError if it
-    failed.
+    The spec is kept as spec.json in its outdir, for torchrun on several machines. Exits with status 75 if the run was
+    stopped on request and its state saved. Raises RespfmError if it failed.
     """
     from respfm.pretrain.__main__ import train_from_spec
     from respfm.pretrain.interruption import EXIT_REQUEUE, Interrupted

@@ -1,6 +1,4 @@
-"""One update of the network: normalise, mix, loss, backward, clip, AdamW, EMA. Nothing here waits for the
-device.
-"""
+"""One update of the network: normalise, mix, loss, backward, clip, AdamW, EMA. Nothing here waits for the device."""
 
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,8 @@ METRICS = ("loss", "online", "offline", "target_std", "grad_norm")
 class Learner:
     """Network, optimiser and gradient scaler of one rank.
 
-    `statistics` and `background_statistics` hold mean and std of the raw log-mel values; `init_from` is a
-    checkpoint whose weights the network takes over (`report` says which), `teacher` the encoder of the
-    offline loss.
+    `statistics` and `background_statistics` hold mean and std of the raw log-mel values; `init_from` is a checkpoint
+    whose weights the network takes over (`report` says which), `teacher` the encoder of the offline loss.
     """
 
     def __init__(

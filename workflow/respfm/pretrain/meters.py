@@ -62,9 +62,7 @@ class Meters:
 
 
 class Timing:
-    """Samples per second and model FLOPs utilisation, written to timing.csv (kept out of the reproducible
-    outputs).
-    """
+    """Samples per second and model FLOPs utilisation, written to timing.csv (kept out of the reproducible outputs)."""
 
     COLUMNS = ("step", "seconds", "samples_per_second", "gflops_per_second", "utilisation")
 

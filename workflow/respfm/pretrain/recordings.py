@@ -28,14 +28,13 @@ def crop_start(rng: np.random.Generator, length: int, frames: int, quirks: Seque
 
 @dataclasses.dataclass(frozen=True)
 class Recordings:
-    """The recordings of a mixture inside their stores, with repeats as a position list that costs 4 bytes a
-    sample.
+    """The recordings of a mixture inside their stores; repeats cost four bytes each.
 
     `stores[row_store[r]]` holds row r at index `row_index[r]`; sample s stands for row `row_of_sample[s]`.
     """
 
     stores: list[LogMelStore]
-    names: list[str]
+    rows: pd.DataFrame
     row_store: np.ndarray
     row_index: np.ndarray
     row_length: np.ndarray
@@ -47,15 +46,10 @@ class Recordings:
     def open(cls, mixture: pd.DataFrame, shards: dict[str, list[Path]]) -> "Recordings":
         """Locate every row of `mixture` (recording, dataset, repeats) in the log-mel shards of its data set.
 
-        Rows that the stores lack (put aside while caching) are left out and listed in `missing`. Raises
-        RespfmError if a data set has no shards or nothing is left.
+        Rows that the stores lack (put aside while caching) are left out and listed in `missing`. Raises RespfmError
+        if a data set has no shards or nothing is left.
         """
-        rows = len(mixture)
-        row_store, row_index, row_length = (
-            np.zeros(rows, np.int16),
-            np.full(rows, -1),
-            np.zeros(rows, np.int64),
-        )
+        row_store, row_index, row_length = (np.full(len(mixture), -1, np.int32) for _ in range(3))
         stores = []
         for dataset, members in mixture.groupby("dataset", sort=True).indices.items():
             if not shards.get(dataset):
@@ -67,23 +61,23 @@ class Recordings:
             row_index[members] = pd.Index(store.ids).get_indexer(mixture["recording"].to_numpy()[members])
             row_length[members] = store.lengths[row_index[members]]
             stores.append(store)
-        names = (mixture["dataset"].astype(str) + "/" + mixture["recording"].astype(str)).to_numpy()
         found = row_index >= 0
+        absent = mixture[~found]
         repeats = mixture["repeats"].to_numpy()[found]
         if not repeats.sum():
             raise RespfmError(
-                f"the mixture is empty: none of its {rows} recordings is in the log-mel store; check its "
+                f"the mixture is empty: none of its {len(mixture)} recordings is in the log-mel store; check its "
                 "parts in config/pretraining.yaml and the recordings tables."
             )
         return cls(
             stores=stores,
-            names=names[found].tolist(),
+            rows=mixture.loc[found, ["dataset", "recording"]],
             row_store=row_store[found],
             row_index=row_index[found],
             row_length=row_length[found],
             row_repeats=repeats,
             row_of_sample=np.repeat(np.arange(found.sum(), dtype=np.int32), repeats),
-            missing=names[~found].tolist(),
+            missing=[f"{dataset}/{name}" for dataset, name in zip(absent["dataset"], absent["recording"], strict=True)],
         )
 
     def __len__(self) -> int:
@@ -91,7 +85,7 @@ class Recordings:
 
     def name(self, sample: int) -> str:
         """`dataset/recording` of a sample position."""
-        return self.names[self.row_of_sample[sample]]
+        return "/".join(self.rows.iloc[self.row_of_sample[sample]])
 
     def draw(
         self,
@@ -103,8 +97,8 @@ class Recordings:
     ) -> np.ndarray:
         """Random crop [n_mels, frames] of a sample.
 
-        A shorter recording is padded at the end with silence, or, with `repeat_short`, doubled in time until
-        it is long enough (background noise in the M2D reference).
+        A shorter recording is padded at the end with silence, or, with `repeat_short`, doubled in time until it is
+        long enough (background noise in the M2D reference).
         """
         row = self.row_of_sample[sample]
         store, index, length = self.stores[self.row_store[row]], self.row_index[row], self.row_length[row]

@@ -10,9 +10,9 @@ from respfm.errors import RespfmError
 class Recipe:
     """What decides the weights of a run; the defaults are the M2D reference's.
 
-    `model` holds the settings of M2DConfig; `batch_size` counts all ranks and accumulated parts; `base_lr` is
-    for a batch of 256; `ema` is the decay of the target at the first and last step; `noise_ratio` the share
-    of background noise in power (M2D-X); `log_every` the steps per row of history.csv; `quirks` are named in
+    `model` holds the settings of M2DConfig; `batch_size` counts all ranks and accumulated parts; `base_lr` is for a
+    batch of 256; `ema` is the decay of the target at the first and last step; `noise_ratio` the share of background
+    noise in power (M2D-X); `log_every` the steps per row of history.csv; `quirks` are named in
     respfm.pretrain.recordings.QUIRKS.
     """
 
@@ -33,9 +33,7 @@ class Recipe:
 
     @classmethod
     def from_run(cls, run: dict[str, Any]) -> "Recipe":
-        """Recipe of an entry of `runs` in config/pretraining.yaml; what only describes or links the run is
-        left out.
-        """
+        """Recipe of an entry of `runs` in config/pretraining.yaml; what only describes or links the run is left out."""
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in run.items() if name in names})
 
@@ -44,9 +42,9 @@ class Recipe:
 class Machine:
     """How a run is computed on this machine; none of it belongs to the recipe.
 
-    `threads`: CPU threads per rank (None: all cores); `accumulation`: parts into which each rank cuts its
-    share of a batch; `compile`: a mode of torch.compile; `recompute`: activations are recomputed in the
-    backward pass; a state is saved every `save_every_minutes`, and every `save_every_steps` if given.
+    `threads`: CPU threads per rank (None: all cores); `accumulation`: parts into which each rank cuts its share of a
+    batch; `compile`: a mode of torch.compile; `recompute`: activations are recomputed in the backward pass; a state
+    is saved every `save_every_minutes`, and every `save_every_steps` if given.
     """
 
     device: str = "auto"

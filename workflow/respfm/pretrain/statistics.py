@@ -15,9 +15,8 @@ def mixture_statistics(
 ) -> dict[str, float | int]:
     """Exact statistics over all frames of all recordings of `mixture`, each counted `repeats` times.
 
-    Returns `mean`, `std` (unbiased, plus 2^-23 as in the M2D reference), `frames`, `recordings`. Accumulated
-    in float64 around the first recording's mean, in the mixture's order, so the result does not depend on the
-    machine.
+    Returns `mean`, `std` (unbiased, plus 2^-23 as in the M2D reference), `frames`, `recordings`. Accumulated in
+    float64 around the first recording's mean, in the mixture's order, so the result does not depend on the machine.
     """
     from tqdm import tqdm
 
@@ -26,7 +25,7 @@ def mixture_statistics(
     rows = zip(recordings.row_store, recordings.row_index, recordings.row_repeats, strict=True)
     bar = tqdm(
         rows,
-        total=len(recordings.names),
+        total=len(recordings.rows),
         desc="statistics",
         unit="recording",
         disable=None if progress else True,
@@ -44,5 +43,5 @@ def mixture_statistics(
         "mean": float(shift + total / count),
         "std": float(np.sqrt(variance) + EPSILON),
         "frames": frames,
-        "recordings": len(recordings.names),
+        "recordings": len(recordings.rows),
     }

@@ -1,9 +1,10 @@
 """The training loop around `Learner`: data in order, history, states, signals, and the files at the end.
 
-The loop never waits for the device inside a step; at every row of the history the sums are fetched, and a
-loss that was not finite since the last row is noticed with the names of its recordings.
+The loop never waits for the device inside a step; at every row of the history the sums are fetched, and a loss that
+was not finite since the last row is noticed with the names of its recordings.
 """
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -48,16 +49,15 @@ def train(
 ) -> None:
     """Pre-train an encoder and write it with its history into `outdir`; one call per rank under torchrun.
 
-    `run`: an entry of `runs` (see Recipe); `mixture`: recording, dataset, repeats; `shards`: log-mel shards
-    of every data set of `mixture` and `background`; `statistics`: mean and std of the mixture's log-mel
-    values. `init_from`: a checkpoint to train *further* from (weights only; optimiser and schedule start
-    fresh). An interrupted run of the same recipe and data *continues* exactly from its state in
-    `outdir`/state. `teacher`: encoder of the offline loss (M2D-X). `workers`: loader processes per rank; the
-    result does not depend on their number.
+    `run`: an entry of `runs` (see Recipe); `mixture`: recording, dataset, repeats; `shards`: log-mel shards of every
+    data set of `mixture` and `background`; `statistics`: mean and std of the mixture's log-mel values. `init_from`: a
+    checkpoint to train *further* from (weights only; optimiser and schedule start fresh). An interrupted run of the
+    same recipe and data *continues* exactly from its state in `outdir`/state. `teacher`: encoder of the offline loss
+    (M2D-X). `workers`: loader processes per rank; the result does not depend on their number.
 
-    Writes encoder.safetensors, checkpoint.pth, history.csv, curves.pdf, curves.png and, with wall-clock
-    times, timing.csv. Raises Interrupted after SIGTERM or SIGUSR1 (state saved), RespfmError if the mixture
-    is smaller than a batch or the loss is not finite (the last good state stays).
+    Writes encoder.safetensors, checkpoint.pth, history.csv, curves.pdf, curves.png and, with wall-clock times,
+    timing.csv. Raises Interrupted after SIGTERM or SIGUSR1 (state saved), RespfmError if the mixture is smaller than
+    a batch or the loss is not finite (the last good state stays).
     """
     recipe, outdir = Recipe.from_run(run), Path(outdir)
     rank, ranks = _rank()
@@ -108,7 +108,8 @@ def _rank() -> tuple[int, int]:
 
 
 def _mixture_digest(mixture: pd.DataFrame) -> str:
-    return digest(mixture[["dataset", "recording", "repeats"]].astype(str).to_numpy().tolist())
+    rows = pd.util.hash_pandas_object(mixture[["dataset", "recording", "repeats"]], index=False)
+    return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
 
 
 class Trainer:
