@@ -67,7 +67,11 @@ def build_task(
         "missing": int(table["recording"].isna().sum()),
         "quarantined": int((table["recording"].notna() & ~table["usable"]).sum()),
     }
-    log.info("%s, %s: %s; %s", name, protocol, _count_text(frame), frame.attrs)
+    log.info(
+        "%s, %s (%s): %s; %d recordings missing, %d quarantined",
+        *(name, protocol, "redrawn" if redrawn else "OPERA's arrays", _count_text(frame)),
+        *(frame.attrs["missing"], frame.attrs["quarantined"]),
+    )
     return frame
 
 
