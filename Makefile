@@ -24,6 +24,7 @@ test: $(BIN)/respfm
 	$(BIN)/python -m pytest
 
 bench: $(BIN)/respfm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[benchmark]'
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
