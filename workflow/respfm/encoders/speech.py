@@ -1,48 +1,85 @@
-"""wav2vec 2.0, HuBERT and WavLM from `transformers`: every transformer layer, averaged over time."""
+"""wav2vec 2.0, HuBERT and WavLM from `transformers`: convolutional features and every transformer layer.
 
+The paper's scripts normalise each clip to zero mean and unit variance for all three, also for WavLM, which was trained
+without (`normalise: false`). Their row "wav2vec 2.0, layer 7" is in truth the output of the convolutions: layer "conv".
+"""
+
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from respfm.errors import RespfmError
+from respfm.encoders.base import ClipEncoder, check_layer
+from respfm.encoders.published import Published
 
-SAMPLE_RATE = 16000
+_WEIGHT_NORM = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".parametrizations.weight.original1"}
 
 
-class SpeechEncoder:
-    """A speech SSL network whose layer i is the mean over time of the output of transformer block i.
+@dataclass(frozen=True)
+class Architecture:
+    """Classes of `transformers`, the published weights and the layer that the paper's tables use."""
 
-    The waveform is normalised to zero mean and unit variance over the clip, as the paper's scripts do for all three.
+    network: str
+    published: Published
+    prefix: str
+    default_layer: str
+
+
+ARCHITECTURES = {
+    "wav2vec2": Architecture(
+        "Wav2Vec2",
+        Published("wav2vec 2.0", "pytorch_model.bin", "https://huggingface.co/facebook/wav2vec2-base-960h"),
+        "wav2vec2.",
+        "conv",
+    ),
+    "hubert": Architecture(
+        "Hubert",
+        Published("HuBERT", "pytorch_model.bin", "https://huggingface.co/facebook/hubert-base-ls960"),
+        "hubert.",
+        "layer7",
+    ),
+    "wavlm": Architecture(
+        "WavLM",
+        Published("WavLM", "pytorch_model.bin", "https://huggingface.co/microsoft/wavlm-base"),
+        "wavlm.",
+        "layer6",
+    ),
+}
+
+
+class SpeechEncoder(ClipEncoder):
+    """A speech network. Layer "conv" is mean + maximum over time of the convolutional features, "layer0" the mean of
+    the input of the transformer, "layer1".. the mean of the output of each block.
     """
 
-    sample_rate = SAMPLE_RATE
+    sample_rate = 16000
+    min_samples = 400
 
-    def __init__(self, network: torch.nn.Module, default_layer: str | None = None) -> None:
-        self.network = network.eval()
-        depth = network.config.num_hidden_layers
-        self.layers = [f"layer{i}" for i in range(1, depth + 1)]
-        self.default_layer = default_layer or self.layers[-1]
+    def __init__(self, network: nn.Module, default_layer: str | None = None, normalise: bool = True) -> None:
+        super().__init__()
+        self.network, self.normalise = network.eval(), normalise
+        self.layers = ["conv", *(f"layer{i}" for i in range(network.config.num_hidden_layers + 1))]
+        self.default_layer = check_layer(default_layer, self.layers, self.layers[-1])
 
-    def to(self, device: str | torch.device) -> "SpeechEncoder":
-        """Move the network to `device`."""
-        self.network.to(device)
-        return self
+    def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """{layer: [B, dim]} of 16 kHz `waveforms` [B, samples], each normalised by its own statistics."""
+        if self.normalise:
+            waveforms = standardise(waveforms)
+        convolved = []
+        hook = self.network.feature_extractor.register_forward_hook(lambda *call: convolved.append(call[-1]))
+        with hook:
+            states = self.network(waveforms, output_hidden_states=True).hidden_states
+        means = [state.mean(1) for state in states]
+        return dict(zip(self.layers, [convolved[0].mean(2) + convolved[0].amax(2), *means], strict=True))
 
-    @torch.inference_mode()
-    def embed(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """{layer: float32 [B, hidden]} of `waveforms` [B, samples]; with `lengths` each clip is encoded unpadded."""
-        if lengths is None:
-            return self._encode(waveforms)
-        clips = [self._encode(clip[None, :length]) for clip, length in zip(waveforms, lengths, strict=True)]
-        return {layer: torch.cat([clip[layer] for clip in clips]) for layer in self.layers}
 
-    def _encode(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
-        mean = waveforms.mean(dim=1, keepdim=True)
-        variance = waveforms.var(dim=1, keepdim=True, correction=0)
-        normalised = (waveforms - mean) / torch.sqrt(variance + 1e-7)
-        states = self.network(normalised, output_hidden_states=True).hidden_states
-        return {layer: state.mean(dim=1).float() for layer, state in zip(self.layers, states[1:], strict=True)}
+def standardise(waveforms: Tensor) -> Tensor:
+    """Each row of `waveforms` [B, samples] with zero mean and unit variance, as Wav2Vec2FeatureExtractor does it."""
+    mean, variance = waveforms.mean(1, keepdim=True), waveforms.var(1, keepdim=True, correction=0)
+    return (waveforms - mean) / torch.sqrt(variance + 1e-7)
 
 
 def load(
@@ -50,23 +87,29 @@ def load(
     architecture: str = "hubert",
     random_seed: int | None = None,
     default_layer: str | None = None,
+    normalise: bool = True,
+    trust: bool = False,
     **configuration: Any,
 ) -> SpeechEncoder:
-    """Load a Hugging Face folder `checkpoint`, or draw random weights from `random_seed` for a control.
+    """Load the weight file of the Hugging Face hub (.bin or .safetensors), or draw random weights from `random_seed`.
 
-    `configuration` overrides fields of the architecture's configuration when the weights are random.
+    `configuration` overrides fields of the architecture's configuration, which is that of the base size.
     """
     import transformers
 
-    network, settings = {
-        "wav2vec2": (transformers.Wav2Vec2Model, transformers.Wav2Vec2Config),
-        "hubert": (transformers.HubertModel, transformers.HubertConfig),
-        "wavlm": (transformers.WavLMModel, transformers.WavLMConfig),
-    }[architecture]
-    if checkpoint is not None:
-        return SpeechEncoder(network.from_pretrained(checkpoint), default_layer)
-    if random_seed is None:
-        raise RespfmError(f"{architecture} needs a checkpoint folder, or `weights: random` with a random_seed")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_seed)
-        return SpeechEncoder(network(settings(**configuration)), default_layer)
+    known = ARCHITECTURES[architecture]
+    settings = getattr(transformers, f"{known.network}Config")(**configuration)
+    network_class = getattr(transformers, f"{known.network}Model")
+    if checkpoint is None and random_seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_seed)
+            return SpeechEncoder(network_class(settings), default_layer, normalise)
+    state = known.published.read(checkpoint, [known.prefix], trust=trust)
+    state = {re.sub(r"\.weight_[gv]$", lambda suffix: _WEIGHT_NORM[suffix[0]], key): state[key] for key in state}
+    state.setdefault(
+        "masked_spec_embed", torch.zeros(settings.hidden_size)
+    )  # not in every file, used in training alone
+    with torch.device("meta"):
+        network = network_class(settings)
+    known.published.fill(network, state, checkpoint)
+    return SpeechEncoder(network, default_layer or known.default_layer, normalise)
