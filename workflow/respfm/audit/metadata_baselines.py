@@ -1,6 +1,6 @@
 """How far one gets on a task without listening: classifiers of header, device, date and age."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -44,32 +44,31 @@ def metadata_baselines(
         table["format"] = table["path"].str.rpartition(".")[2].str.lower()
         train, test = ((task["split"] == split).to_numpy() for split in ("train", "test"))
         labels = task["label"].to_numpy()
-        classes = np.eye(labels.max() + 1)[labels]
-        prior = classes[train].mean(axis=0)
-        log_odds = np.zeros((int(test.sum()), len(prior)))
-        scores = {}
-        for column in [column for column in COLUMNS if column in table]:
-            values = _categories(table[column], train)
-            if values.nunique() > 1:
-                frequencies = _class_frequencies(values[train], classes[train], prior)
-                predicted = frequencies.reindex(values[test]).fillna(dict(enumerate(prior))).to_numpy()
-                scores[column] = (predicted, float(values[test].isin(frequencies.index).mean()))
-                log_odds += np.log(predicted / prior) if column != "patient" else 0
-        scores[ALL] = (log_odds + np.log(prior), float("nan"))
-        best_first = [
-            {
-                "protocol": protocol,
-                "task": name,
-                "column": column,
-                "auroc_test": _auroc(labels[test], predicted),
-                "seen": seen,
-                "n_train": int(train.sum()),
-                "n_test": int(test.sum()),
-            }
-            for column, (predicted, seen) in scores.items()
+        where = {"protocol": protocol, "task": name}
+        counts = {"n_train": int(train.sum()), "n_test": int(test.sum())}
+        scored = [
+            {**where, "column": column, "auroc_test": _auroc(labels[test], scores), "seen": seen, **counts}
+            for column, scores, seen in _predict(table, labels, train, test)
         ]
-        rows += sorted(best_first, key=lambda row: (-row["auroc_test"], row["column"]))
+        rows += sorted(scored, key=lambda row: (-row["auroc_test"], row["column"]))
     return pd.DataFrame(rows)
+
+
+def _predict(
+    table: pd.DataFrame, labels: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, float]]:
+    """(column, scores of the test rows `[rows, classes]`, share of them with a value seen in train)."""
+    classes = np.eye(labels.max() + 1)[labels]
+    prior = classes[train].mean(axis=0)
+    log_odds = np.zeros((int(test.sum()), len(prior)))
+    for column in [column for column in COLUMNS if column in table]:
+        values = _categories(table[column], train)
+        if values.nunique() > 1:
+            frequencies = _class_frequencies(values[train], classes[train], prior)
+            scores = frequencies.reindex(values[test]).fillna(dict(enumerate(prior))).to_numpy()
+            yield column, scores, float(values[test].isin(frequencies.index).mean())
+            log_odds += np.log(scores / prior) if column != "patient" else 0
+    yield ALL, np.log(prior) + log_odds, float("nan")
 
 
 def _categories(values: pd.Series, train: np.ndarray) -> pd.Series:
