@@ -12,6 +12,7 @@ from respfm.probe.uncertainty import paired_bootstrap
 from respfm.publish import paper
 from respfm.publish.kinds import data_kind as kind_of
 from respfm.publish.names import model_title
+from respfm.publish.render import escape_markdown
 from respfm.publish.results import REFERENCE
 from respfm.publish.scores import read_scores, table_layer
 from respfm.publish.tables import write_csv
@@ -95,7 +96,7 @@ def _markdown(frame: pd.DataFrame, models: Mapping[str, Mapping], data_kind: str
     lines = ["# Models against a reference (strict protocol)", "", f"> **{kind.badge}.** {kind.sentence}", ""]
     lines += [f"| {' | '.join(COLUMNS.values())} |", f"|{' --- |' * 3}{' ---: |' * 6}"]
     for row in frame.itertuples(index=False):
-        names = [model_title(name, models).replace("|", r"\|") for name in (row.model, row.reference)]
+        names = [escape_markdown(model_title(name, models)) for name in (row.model, row.reference)]
         numbers = [f"{row.difference:+.3f}", f"{row.low:+.3f}", f"{row.high:+.3f}", f"{row.p_value:.4f}"]
         patients = "unknown" if pd.isna(row.patients) else str(row.patients)
         lines.append(f"| {' | '.join([row.task, *names, *numbers, str(row.recordings), patients])} |")

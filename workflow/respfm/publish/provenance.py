@@ -48,7 +48,7 @@ def hardware() -> dict[str, str]:
     return {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "memory": f"{memory:.0f} GB",
+        "memory": f"{memory:.0f} GiB",
         "graphics": ", ".join(models) or "none",
         "system": f"{platform.system()} {platform.machine()}",
     }

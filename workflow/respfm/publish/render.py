@@ -25,6 +25,16 @@ LATEX_SPECIAL = str.maketrans(
 Bold = Callable[[str], str]
 
 
+def escape_markdown(text: str) -> str:
+    """Text that a Markdown table shows as it is."""
+    return MARKDOWN_SPECIAL.sub(r"\\\1", text)
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is, also at the start of a table row."""
+    return text.translate(LATEX_SPECIAL)
+
+
 def title(frame: pd.DataFrame) -> str:
     """`Table 2 (strict protocol): ...`"""
     number = int(frame["table"].iloc[0])
@@ -180,13 +190,13 @@ def markdown(frame: pd.DataFrame) -> str:
     ]
     for section, models in blocks(frame):
         if section:
-            text.append(_md_row([f"***{_md(section)}***", *[""] * (len(tasks) + 2)]))
+            text.append(_md_row([f"***{escape_markdown(section)}***", *[""] * (len(tasks) + 2)]))
         for cells in models:
-            names = [_md(label(cells)), _md(status(cells))]
+            names = [escape_markdown(label(cells)), escape_markdown(status(cells))]
             for line, values in lines(cells, _md_bold).items():
                 text.append(_md_row([names[0], line, *values, names[1]]))
                 names = ["", ""]
-    return "\n".join([*text, "", *(f"- {_md(note)}" for note in notes(frame)[1:]), ""])
+    return "\n".join([*text, "", *(f"- {escape_markdown(note)}" for note in notes(frame)[1:]), ""])
 
 
 def latex(frame: pd.DataFrame) -> str:
@@ -198,33 +208,33 @@ def latex(frame: pd.DataFrame) -> str:
     tasks = list(dict.fromkeys(frame["task"]))
     sizes = test_sets(frame)
     heads = [paper.column_title(task).partition(" ") for task in tasks]
-    place = f"(Table {frame['table'].iloc[0]} of the paper, {frame['protocol'].iloc[0]} protocol)"
+    number = int(frame["table"].iloc[0])
+    place = f"(Table {number} of the paper, {frame['protocol'].iloc[0]} protocol)"
     text = [
         r"\begin{table*}[p]",
         r"\centering",
-        rf"\caption{{{paper.TITLES[frame['table'].iloc[0]]} {place}. \textbf{{{kind.badge}.}} {_tex(kind.sentence)}}}",
+        rf"\caption{{{paper.TITLES[number]} {place}. \textbf{{{kind.badge}.}} {escape_latex(kind.sentence)}}}",
         r"\resizebox{\textwidth}{!}{%",
         rf"\begin{{tabular}}{{ll{'r' * len(tasks)}}}",
         r"\toprule",
-        rf"Model & AUROC & {' & '.join(_tex(first) for first, _, _ in heads)} \\",
-        rf" & & {' & '.join(_tex(rest) for _, _, rest in heads)} \\",
+        rf"Model & AUROC & {' & '.join(escape_latex(first) for first, _, _ in heads)} \\",
+        rf" & & {' & '.join(escape_latex(rest) for _, _, rest in heads)} \\",
         rf"Test set & recordings / patients & {' & '.join(sizes.get(task, '--') for task in tasks)} \\",
     ]
     for section, models in blocks(frame):
         text.append(r"\midrule")
         if section:
-            text.append(rf"\multicolumn{{{len(tasks) + 2}}}{{l}}{{\textit{{{_tex(section)}}}}} \\")
+            text.append(rf"\multicolumn{{{len(tasks) + 2}}}{{l}}{{\textit{{{escape_latex(section)}}}}} \\")
         for cells in models:
-            name = _tex(label(cells))
+            name = escape_latex(label(cells))
             for line, values in lines(cells, _tex_bold, with_details=False).items():
                 if cells["reproduced"].isna().all() and line == "reproduced":
-                    text.append(
-                        rf"{name} & \multicolumn{{{len(tasks) + 1}}}{{l}}{{\textit{{{_tex(status(cells))}}}}} \\"
-                    )
+                    missing = rf"\textit{{{escape_latex(status(cells))}}}"
+                    text.append(rf"{name} & \multicolumn{{{len(tasks) + 1}}}{{l}}{{{missing}}} \\")
                 else:
                     text.append(rf"{name} & {line} & {' & '.join(map(_tex_number, values))} \\")
                 name = ""
-    footnotes = r" \\ ".join(map(_tex, notes(frame, with_details=False)[1:]))
+    footnotes = r" \\ ".join(map(escape_latex, notes(frame, with_details=False)[1:]))
     closing = [r"\bottomrule", r"\end{tabular}}", rf"\par\medskip\parbox{{\textwidth}}{{\footnotesize {footnotes}}}"]
     return "\n".join([*text, *closing, r"\end{table*}", ""])
 
@@ -234,20 +244,12 @@ def _tasks(cell) -> str:
     return f" ({int(cell.tasks_averaged)} tasks)" if partial else ""
 
 
-def _md(text: str) -> str:
-    return MARKDOWN_SPECIAL.sub(r"\\\1", text)
-
-
 def _md_row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def _md_bold(text: str) -> str:
-    return f"**{_md(text)}**"
-
-
-def _tex(text: str) -> str:
-    return text.translate(LATEX_SPECIAL)
+    return f"**{escape_markdown(text)}**"
 
 
 def _tex_bold(text: str) -> str:

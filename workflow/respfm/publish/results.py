@@ -67,7 +67,7 @@ def result_table(
         scores: what `scores.read_scores` returns.
         tasks: the tasks that this run evaluates; others get a status that names their data set.
         models: all registry entries; `selected` names those that run, in the order of the configuration.
-        metadata: what `scores.best_metadata` returns; becomes the last row of Table 2.
+        metadata: what `audit_files.best_metadata` returns; becomes the last row of Table 2.
 
     Returns:
         A frame with the columns COLUMNS, in the paper's order, then models that the paper does not have.
@@ -220,6 +220,7 @@ def _average(row: Row, cells: Sequence[Mapping[str, Any]], published: pd.DataFra
 
 
 def _metadata_cells(metadata: pd.DataFrame, tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """The audit's row; its `layer` is the name of the metadata."""
     row = Row(METADATA_SECTION, "Metadata only", None, None, None, "none", RAN)
     cells = []
     for task in tasks:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from respfm.publish import paper
 from respfm.publish.kinds import data_kind as kind_of
-from respfm.publish.render import LATEX_SPECIAL
+from respfm.publish.render import escape_latex, escape_markdown
 
 SPLITS = ("train", "val", "test")
 COUNTED = (*SPLITS, "reproduced", "published", "patients")
@@ -92,7 +92,7 @@ def markdown(frame: pd.DataFrame) -> str:
     lines = [f"# {title(frame)}", "", f"> **{kind.badge}.** {kind.sentence}", ""]
     lines.append(f"| {' | '.join(HEADERS.values())} |")
     lines.append(f"|{'|'.join([' --- '] * 5 + [' ---: '] * 7 + [' --- '])}|")
-    lines += [f"| {' | '.join(texts(row))} |" for _, row in frame.iterrows()]
+    lines += [f"| {' | '.join(map(escape_markdown, texts(row)))} |" for _, row in frame.iterrows()]
     return "\n".join([*lines, "", NOTE, ""])
 
 
@@ -114,7 +114,7 @@ def latex(frame: pd.DataFrame) -> str:
         if row["dataset"] != previous:
             lines.append(r"\midrule")
         previous = row["dataset"]
-        lines.append(rf"{' & '.join(text.translate(LATEX_SPECIAL) for text in texts(row))} \\")
+        lines.append(rf"{' & '.join(map(escape_latex, texts(row)))} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
 
 
@@ -126,7 +126,7 @@ def texts(row: pd.Series) -> list[str]:
     texts = []
     for column in HEADERS:
         value = row[column]
-        if pd.isna(value):
+        if pd.isna(value) or value == "":
             texts.append("-")
         else:
             texts.append(f"{value:+d}" if column == "difference" and value else str(value))
