@@ -11,6 +11,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "wav2vec2": ("speech", {"architecture": "wav2vec2"}),
     "hubert": ("speech", {"architecture": "hubert"}),
     "wavlm": ("speech", {"architecture": "wavlm"}),
+    "ast": ("ast", {}),
     "m2d": ("m2d", {}),
     "m2d_resp": ("m2d", {}),
     "m2d_meanpool": ("m2d", {"pooling": "mean"}),
@@ -20,6 +21,17 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "m2d_40ms": ("m2d", {"input_size": (80, 200), "patch_size": (16, 4)}),
     "m2d_20ms": ("m2d", {"patch_size": (80, 2)}),
     "msm_mae": ("m2d", {}),
+    "cnn14": ("cnn14", {}),
+    "clap_2022": ("cnn14", {"architecture": "clap_2022"}),
+    "byola": ("byola", {}),
+    "byola_v2": ("byola", {"version": 2}),
+    "atst_clip": ("atst", {"architecture": "clip"}),
+    "atst_frame": ("atst", {"architecture": "frame"}),
+    "audiomae": ("audiomae", {}),
+    "opera_gt": ("opera_gt", {}),
+    "ced": ("dasheng", {"architecture": "ced"}),
+    "dasheng": ("dasheng", {}),
+    "openl3": ("openl3", {}),
 }
 
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from respfm.errors import RespfmError
 from respfm.weights import read_weights
 
-DATA_PARALLEL = "module."
 _WRAPPINGS = ("state_dict", "model")
 
 
@@ -30,11 +29,12 @@ class Published:
     ) -> dict[str, Tensor]:
         """Tensors of `checkpoint` in float32 by their names.
 
-        Of nested dictionaries the entries `wrappings` are opened, outermost first. Then for each of `prefixes` in turn, if
-        any name starts with it, only those names stay, without it.
+        Of nested dictionaries the entries `wrappings` are opened, outermost first. Then for each of `prefixes` in
+        turn, if any name starts with it, only those names stay, without it.
         """
-        if checkpoint is None:
-            raise RespfmError(f"{self.title} needs the checkpoint file {self.file}; get it from {self.url}")
+        if checkpoint is None or not checkpoint.is_file():
+            found = f", but there is no {checkpoint}" if checkpoint else ""
+            raise RespfmError(f"{self.title} needs the checkpoint file {self.file}{found}; get it from {self.url}")
         content: Any = read_weights(checkpoint, trust=trust, allow=[argparse.Namespace])
         for name in wrappings:
             if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
@@ -48,7 +48,7 @@ class Published:
         return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
     def fill(self, network: nn.Module, state: Mapping[str, Tensor], checkpoint: Path, unused: str = "$^") -> nn.Module:
-        """`network` in evaluation mode with the weights `state`; entries whose whole name matches `unused` are left out.
+        """`network` in evaluation mode with the weights `state`, without the entries whose whole name matches `unused`.
 
         Anything missing, of another shape or left over shows that the file is another one: RespfmError.
         """

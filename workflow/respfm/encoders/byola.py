@@ -1,0 +1,106 @@
+"""BYOL-A: version 1 (Niizumi et al. 2021; 512, 1024 or 2048 values) and version 2 (2023; 3072 values).
+
+The paper cites the second and its scripts use the first, with 2048 values.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from respfm.encoders.clipwise import ClipwiseEncoder
+from respfm.encoders.published import Published
+from respfm.encoders.train_mode import training_behaviour
+from respfm.logmel import LogMel
+
+SOURCES = {
+    1: Published("BYOL-A v1", "AudioNTT2020-BYOLA-64x96d2048.pth", "https://github.com/nttcslab/byol-a"),
+    2: Published("BYOL-A v2", "AudioNTT2022-BYOLA-64x96d2048.pth", "https://github.com/nttcslab/byol-a"),
+}
+STAGES = {1: 3, 2: 2}
+"""Convolutions of each version; each halves frequency and time."""
+CHANNELS = 64
+N_MELS = 64
+
+
+class ByolaNetwork(nn.Module):
+    """Normalised log-mel [B, 64, frames] to frame features {layer: [B, frames / 2**stages, dim]}.
+
+    Layers "conv1".. are flattened over frequency and channels, then "fc1" and "fc2" [dim]. Version 2 puts the features
+    of its last convolution in front of "fc2".
+    """
+
+    def __init__(self, version: int, dim: int) -> None:
+        super().__init__()
+        self.version = version
+        stages = STAGES[version]
+        self.features = nn.Sequential()
+        for stage in range(stages):
+            self.features.append(nn.Conv2d(CHANNELS if stage else 1, CHANNELS, 3, padding=1))
+            self.features.append(nn.BatchNorm2d(CHANNELS))
+            self.features.append(nn.ReLU())
+            self.features.append(nn.MaxPool2d(2))
+        flat = CHANNELS * N_MELS // 2**stages
+        self.fc = nn.Sequential(nn.Linear(flat, dim), nn.ReLU(), nn.Dropout(0.3), nn.Linear(dim, dim), nn.ReLU())
+
+    def forward(self, logmel: Tensor) -> dict[str, Tensor]:
+        x = logmel[:, None]
+        frames = {}
+        for i, module in enumerate(self.features):
+            x = module(x)
+            if isinstance(module, nn.MaxPool2d):
+                frames[f"conv{(i + 1) // 4}"] = x.permute(0, 3, 2, 1).flatten(2)
+        flat = x.permute(0, 3, 2, 1).flatten(2)
+        frames["fc1"] = self.fc[:2](flat)
+        frames["fc2"] = self.fc[2:](frames["fc1"])
+        if self.version == 2:
+            frames["fc2"] = torch.cat([flat, frames["fc2"]], dim=-1)
+        return frames
+
+
+class ByolaEncoder(ClipwiseEncoder):
+    """Mean + maximum over time of the frame features of each layer.
+
+    `norm_stats` (mean, standard deviation of the log-mel) are those of the data; `train_seed` repeats what the paper's
+    plugin did, which left the network in training mode.
+    """
+
+    def __init__(
+        self,
+        network: ByolaNetwork,
+        norm_stats: Sequence[float],
+        default_layer: str | None = None,
+        train_seed: int | None = None,
+    ) -> None:
+        self.network, self.train_seed = network, train_seed
+        self.mean, self.std = norm_stats
+        self.logmel = LogMel(16000, 1024, 160, N_MELS, 60, 7800)
+        layers = [*(f"conv{i}" for i in range(1, STAGES[network.version] + 1)), "fc1", "fc2"]
+        super().__init__(16000, layers, default_layer, network, self.logmel)
+
+    def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """{layer: [B, dim]} of `waveforms` [B, samples]; below 80 ms zeros are appended."""
+        frames = 2 ** STAGES[self.network.version]
+        shortest = max(frames * self.logmel.hop_length, self.logmel.n_fft // 2 + 1)
+        waveforms = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
+        with training_behaviour(self.network, self.train_seed):
+            features = self.network((self.logmel(waveforms) - self.mean) / self.std)
+        return {layer: values.mean(1) + values.amax(1) for layer, values in features.items()}
+
+
+def load(
+    checkpoint: Path | None = None,
+    version: int = 1,
+    norm_stats: Sequence[float] = (-5.4919195, 5.0389895),
+    default_layer: str | None = None,
+    train_seed: int | None = None,
+    trust: bool = False,
+) -> ByolaEncoder:
+    """`version` 1 or 2 of BYOL-A; the width is that of the file."""
+    published = SOURCES[version]
+    state = published.read(checkpoint, ["module."], trust=trust)
+    with torch.device("meta"):
+        network = ByolaNetwork(version, len(state.get("fc.0.bias", ())))
+    return ByolaEncoder(published.fill(network, state, checkpoint), norm_stats, default_layer, train_seed)
