@@ -1,5 +1,7 @@
 """Spectrograms that several families share: torchlibrosa's log-mel in dB and Kaldi's filter bank."""
 
+from collections.abc import Iterable
+
 import torch
 import torchaudio.compliance.kaldi
 from torch import Tensor, nn
@@ -46,3 +48,15 @@ def kaldi_fbank(waveforms: Tensor, window: str = "hanning", n_mels: int = 128) -
             for clip in waveforms
         ]
     )
+
+
+def mean_and_std(spectrograms: Iterable[Tensor]) -> tuple[float, float]:
+    """Mean and population standard deviation of all values of `spectrograms`, added up in float64."""
+    count, total, squares = 0, 0.0, 0.0
+    for spectrogram in spectrograms:
+        values = spectrogram.double()
+        count += values.numel()
+        total += values.sum().item()
+        squares += values.square().sum().item()
+    mean = total / count
+    return mean, max(0.0, squares / count - mean**2) ** 0.5
