@@ -106,6 +106,12 @@ def mirrored_files(wildcards):
         raise WorkflowError(str(error)) from None
 
 
+AUDIT = [
+    *results_of("audit/{name}.csv", name=["leakage", "duplicates", "metadata_baselines"]),
+    *([result("tables/comparisons.csv")] if "strict" in plan.protocols else []),
+]
+
+
 def demo_writer_of(wildcards):
     """The module that writes a data set of the demo corpus."""
     return f"respfm.demo.{wildcards.dataset}"

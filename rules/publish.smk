@@ -32,6 +32,36 @@ rule make_table:
         "../workflow/scripts/make_table.py"
 
 
+# Paired bootstrap of every model against one reference, under the strict protocol.
+rule compare_models:
+    input:
+        scores=scores_under("strict"),
+        predictions=results_of(
+            "scores/strict/{model}/{task}.predictions.parquet",
+            model=plan.models,
+            task=plan.tasks,
+        ),
+        tasks=results_of("tasks/strict/{task}.parquet", task=plan.tasks),
+        paper=PAPER,
+        code=code("compare_models"),
+    output:
+        csv="<results>/tables/comparisons.csv",
+        md=report("<results>/tables/comparisons.md", caption="../resources/captions/comparisons.rst", category="Tables"),
+    log:
+        "<logs>/compare_models.log",
+    benchmark:
+        "<benchmarks>/compare_models.tsv"
+    conda:
+        "../envs/publish.yaml"
+    resources:
+        mem_mb=memory(2),
+        runtime=minutes(60),
+    params:
+        cfg=parameters("compare_models"),
+    script:
+        "../workflow/scripts/compare_models.py"
+
+
 rule plot_layers:
     input:
         scores=layer_scores,
@@ -204,9 +234,7 @@ rule write_report:
     input:
         tables=expand("<results>/tables/{table}.csv", table=plan.tables),
         figures=expand("<results>/figures/{figure}.svg", figure=plan.figures),
-        leakage="<results>/audit/leakage.csv",
-        duplicates="<results>/audit/duplicates.csv",
-        metadata_baselines="<results>/audit/metadata_baselines.csv",
+        audit=AUDIT,
         page=REPORT_PAGE,
         captions=CAPTIONS,
         code=code("write_report"),

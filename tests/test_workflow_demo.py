@@ -120,6 +120,7 @@ CHANGES = {
             "plot_layers": 1,
             **AFTER_PUBLISHED_SCORES,
             "make_table": 4,
+            "compare_models": 1,
         },
     ),
     "one model's entry": (
@@ -131,6 +132,7 @@ CHANGES = {
             "plot_layers": 1,
             **AFTER_PUBLISHED_SCORES,
             "make_table": 4,
+            "compare_models": 1,
         },
     ),
     "one task's batch size": (
@@ -165,6 +167,7 @@ CHANGES = {
             "extract_embeddings": 5,
             "fit_probe": 7,
             "make_table": 1,
+            "compare_models": 1,
             "plot_curves": 1,
             "write_report": 1,
             "all": 1,
@@ -197,6 +200,7 @@ def test_one_recording_runs_its_data_set_again(demo, results):
         "train_probe": 5,
         "fit_probe": 5,
         "make_table": 5,
+        "compare_models": 1,
         "plot_layers": 2,
         "plot_data_scale": 1,
         "plot_agreement": 1,

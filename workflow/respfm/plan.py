@@ -262,6 +262,9 @@ class Plan:
         number = int(table.removeprefix("table")[0])
         return self._published(number=number, protocol=protocol, tasks=self.tasks)
 
+    def _compare_models(self) -> dict:
+        return self._published(tasks=self.tasks, seed=self.config["seed"])
+
     def _plot_layers(self, model: str) -> dict:
         described = self.described_models()[model]
         return {"model": model, "models": {model: described}, "data_kind": self.config["data_kind"]}

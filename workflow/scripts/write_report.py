@@ -9,12 +9,11 @@ from respfm.publish.report import write_report
 with job_log(snakemake.log[0]):
     cfg = json.loads(snakemake.params.cfg)
     template = Path(snakemake.input.page[0])
-    audits = ("leakage", "duplicates", "metadata_baselines")
     write_report(
         Path(snakemake.output.page),
         tables=snakemake.input.tables,
         figures=snakemake.input.figures,
-        audit={name: Path(snakemake.input[name]) for name in audits},
+        audit={Path(path).stem: Path(path) for path in snakemake.input.audit},
         benchmarks=Path(snakemake.output.page).parent / "benchmarks",
         repository=template.parents[2],
         captions=Path(snakemake.input.captions[0]).parent,

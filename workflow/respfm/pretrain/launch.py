@@ -1,5 +1,6 @@
 """Start a run: in this process, or as several ranks under torchrun whose log and signals pass through."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -41,7 +42,8 @@ def _torchrun(spec: Path, processes: int) -> tuple[int, bool]:
 
     options = ["--standalone", f"--nproc-per-node={processes}", "-m", "respfm.pretrain", "--spec", str(spec)]
     command = [sys.executable, "-m", "torch.distributed.run", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     stopped = False
 
     def pass_on(number: int, frame: object) -> None:
