@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from respfm.allocator import keep_freed_memory, use_huge_pages
 from respfm.device import measured_gemm_flops
 from respfm.m2d import M2D, M2DConfig
 from respfm.pretrain.data import Batches
@@ -116,6 +117,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="loader processes")
     parser.add_argument("--ranks", type=int, default=0, help="also train with this many ranks")
     options = parser.parse_args()
+    use_huge_pages()
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
 
