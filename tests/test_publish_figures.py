@@ -48,7 +48,7 @@ def draw(name: str, root: Path, data_kind: str = "synthetic") -> pd.DataFrame:
     elif name == "audit":
         audit = write_audit(root, TASKS)
         audit.pop("duplicates")
-        plot_audit(**audit, selected=SELECTED, **scored)
+        plot_audit(**audit, mixtures={"published": ["resp"], "strict": []}, selected=SELECTED, **scored)
     elif name == "curves":
         plot_curves(histories={run: write_history(root, run) for run in ("scratch", "further")}, **shown)
     else:
@@ -185,3 +185,9 @@ def test_a_run_of_the_strict_protocol_alone_is_drawn_too(tmp_path, plot):
         stem=tmp_path / "figures" / "strict",
     )
     assert pd.read_csv(tmp_path / "figures" / "strict.csv")["reproduced"].notna().any()
+
+
+def test_a_protocol_answers_only_for_its_own_pre_training_lists(tmp_path):
+    shares = draw("audit", tmp_path).dropna(subset="listed").groupby("protocol")["listed"].max()
+    assert shares["published"] > 0
+    assert shares["strict"] == 0

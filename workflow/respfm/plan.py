@@ -74,6 +74,14 @@ class Plan:
                 found.append(background)
         return _unique(found)
 
+    def mixtures_under(self, protocol: str) -> list[str]:
+        """Mixtures that the models of `protocol` were pre-trained on, those of ancestors included."""
+        runs = [run for model in self.models if (run := self.run_of(model, protocol))]
+        for run in runs:
+            if (parent := self.parent_run(run)) and parent not in runs:
+                runs.append(parent)
+        return _unique(self.settings.runs[run]["mixture"] for run in runs)
+
     @cached_property
     def mixture_datasets(self) -> list[str]:
         """Data sets of which a log-mel store is needed."""
@@ -276,7 +284,7 @@ class Plan:
         return self._published()
 
     def _plot_audit(self) -> dict:
-        return self._published()
+        return self._published(mixtures={protocol: self.mixtures_under(protocol) for protocol in self.protocols})
 
     def _plot_curves(self) -> dict:
         return {"runs": self.runs, "data_kind": self.config["data_kind"]}

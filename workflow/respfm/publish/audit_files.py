@@ -1,5 +1,6 @@
 """What tables and figures take from the audit's csv files."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,15 +21,17 @@ def best_metadata(path: Path, protocol: str) -> pd.DataFrame:
     ]
 
 
-def leaked_shares(path: Path) -> pd.DataFrame:
-    """Per protocol and task the share of test recordings that are in a pre-training list (the one that holds
-    most), and the share whose patient is in the training split: columns protocol, task, listed, same_patient."""
+def leaked_shares(path: Path, mixtures: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Per protocol and task the share of test recordings that are in a pre-training list of that protocol (the one
+    of `mixtures[protocol]` that holds most), and the share whose patient is in the training split: columns protocol,
+    task, listed, same_patient."""
     columns = ("protocol", "task", "split", "against", "class", "recordings", "shared_recordings")
     table = _read(path, (*columns, "recordings_of_shared_patients"))
     table = table[(table["split"] == "test") & (table["class"] == "all") & (table["against"] != "val")]
     keys = ["protocol", "task"]
     in_train = table[table["against"] == "train"].set_index(keys)
-    listed = table[table["against"] != "train"].groupby(keys)["shared_recordings"].max()
+    own = [against in mixtures[protocol] for protocol, against in zip(table["protocol"], table["against"], strict=True)]
+    listed = table[own].groupby(keys)["shared_recordings"].max()
     shares = pd.DataFrame(
         {
             "listed": listed.reindex(in_train.index, fill_value=0) / in_train["recordings"],

@@ -20,6 +20,7 @@ def plot_audit(
     *,
     leakage: Path,
     metadata_baselines: Path,
+    mixtures: Mapping[str, Sequence[str]],
     scores: Sequence[Path],
     models: Mapping[str, Mapping],
     selected: Sequence[str],
@@ -27,9 +28,10 @@ def plot_audit(
     style: Path,
     stem: Path,
 ) -> None:
-    """Above: share of each task's test recordings that training has met, one panel per protocol. Below: the best
-    metadata-only AUROC of each task beside the best of the `selected` models, under the protocol of `scores`."""
-    shares = leaked_shares(leakage)
+    """Above: share of each task's test recordings that training has met, one panel per protocol, with
+    the pre-training lists `mixtures[protocol]` of its models. Below: the best metadata-only AUROC of each task beside
+    the best of the `selected` models, under the protocol of `scores`."""
+    shares = leaked_shares(leakage, mixtures)
     compared = against_metadata(metadata_baselines, read_scores(scores), models, selected)
     with figure_style(style) as colours:
         figure = new_figure(7.2, 5.6)
