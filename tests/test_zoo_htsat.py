@@ -1,0 +1,105 @@
+"""HTS-AT, LAION-CLAP, CLAP 2023 and OPERA-CT against the golden numbers of their authors' networks."""
+
+import numpy as np
+import pytest
+import torch
+import zoo_formula
+from respfm.encoders import load_encoder
+from respfm.errors import RespfmError
+from respfm.logmel import mel_filters
+from zoo_golden import arrays, relative_error, state_dict
+
+GOLDEN = {"htsat": "htsat_audioset", "laion_clap": "laion_clap_htsat_tiny", "clap_2023": "msclap_2023"}
+FILTERS_32_KHZ = torch.from_numpy(mel_filters(32000, 1024, 64, 50, 14000)).T
+KEPT = {"clap_2023": {"audio_encoder.base.htsat.logmel_extractor.melW": FILTERS_32_KHZ}}
+
+
+def encoder_of(name, folder, wrapping, **formula):
+    file = folder / "published.ckpt"
+    torch.save({wrapping: state_dict(GOLDEN.get(name, name), KEPT.get(name), **formula)}, file)
+    encoder = load_encoder(name, file)
+    file.unlink()
+    return encoder
+
+
+def clips_of(name, encoder):
+    if name == "clap_2023":
+        seconds = [zoo_formula.clip(encoder.sample_rate, length) for length in (2.3, 12.0)]
+        return torch.from_numpy(np.stack([np.resize(clip, 7 * encoder.sample_rate) for clip in seconds]))
+    return torch.from_numpy(zoo_formula.clips(encoder.sample_rate))
+
+
+@pytest.fixture(scope="module", params=GOLDEN)
+def clap(request, tmp_path_factory):
+    """Name, encoder, the golden clips and their layers."""
+    name = request.param
+    wrapping = "model" if name == "clap_2023" else "state_dict"
+    encoder = encoder_of(name, tmp_path_factory.mktemp(name), wrapping)
+    clips = clips_of(name, encoder)
+    return name, encoder, clips, encoder.embed(clips)
+
+
+def test_front_end_equals_the_reference(clap):
+    """Within 0.05 dB: the reference's transform is a float32 convolution, which is that noisy in quiet bands."""
+    name, encoder, clips, _ = clap
+    golden, logmel = arrays(GOLDEN[name]), encoder.frontend(clips)
+    assert logmel.shape[1] == golden["logmel_shape"][2]
+    np.testing.assert_allclose(logmel[0, :240:8], golden["logmel_clip0"], rtol=0, atol=5e-2)
+    np.testing.assert_allclose(logmel[1, ::20], golden["logmel_clip1"], rtol=0, atol=5e-2)
+
+
+def test_embedding_equals_the_reference(clap):
+    name, encoder, _, vectors = clap
+    golden = arrays(GOLDEN[name])
+    assert relative_error(vectors[encoder.default_layer], golden["embedding"]) < 1e-4
+    latent = {"htsat": "embedding", "laion_clap": "latent_768", "clap_2023": "backbone_embedding"}[name]
+    assert relative_error(vectors["block12"], golden[latent]) < 1e-4
+
+
+def test_short_clip_is_repeated_whether_padded_or_not(clap):
+    name, encoder, clips, vectors = clap
+    short = torch.from_numpy(zoo_formula.clip(encoder.sample_rate, 2.3))[None]
+    vector = encoder.embed(clips[:1], torch.tensor([short.shape[1]]))[encoder.default_layer]
+    if name == "laion_clap":
+        assert relative_error(vector, arrays(GOLDEN[name])["embedding_2p3_repeatpad"]) < 1e-4
+    elif name == "clap_2023":
+        assert relative_error(vector, vectors["projection"][:1].numpy()) < 1e-5
+
+
+def test_training_mode_repeats_by_its_seed_and_depends_on_the_batch(clap):
+    name, encoder, clips, vectors = clap
+    if name != "htsat":
+        pytest.skip("the paper's plugin put the others into evaluation mode")
+    encoder.train_seed = 3
+    first, second, alone = encoder.embed(clips), encoder.embed(clips), encoder.embed(clips[:1])
+    encoder.train_seed = None
+    assert torch.equal(first["block12"], second["block12"])
+    assert relative_error(alone["block12"], first["block12"][:1].numpy()) > 1e-3
+    assert relative_error(first["block12"], vectors["block12"].numpy()) > 1e-2
+
+
+@pytest.fixture(scope="module")
+def opera(tmp_path_factory):
+    return encoder_of("opera_ct", tmp_path_factory.mktemp("opera"), "state_dict", input_norm=zoo_formula.UNIT_RANGE)
+
+
+def test_opera_ct_equals_the_reference(opera):
+    golden = arrays("opera_ct")
+    for row, seconds in enumerate((2.3, 12.0)):
+        clip = torch.from_numpy(zoo_formula.clip(16000, seconds))[None]
+        assert relative_error(opera.embed(clip)["block12"], golden["embedding"][row : row + 1]) < 1e-4
+
+
+def test_opera_ct_with_shorter_minimum(opera):
+    clip = torch.from_numpy(zoo_formula.clip(16000, 2.3))[None]
+    opera.min_samples, before = 2 * 16000, opera.min_samples
+    vector = opera.embed(clip)["block12"]
+    opera.min_samples = before
+    assert relative_error(vector[0], arrays("opera_ct")["embedding_2p3_minlen2"]) < 1e-4
+
+
+def test_another_model_of_the_family_is_refused(tmp_path):
+    file = tmp_path / "CLAP_weights_2023.pth"
+    torch.save({"model": {"audio_encoder.base.bn0.weight": torch.ones(64)}}, file)
+    with pytest.raises(RespfmError, match=r"this is not CLAP_weights_2023\.pth of CLAP 2023"):
+        load_encoder("clap_2023", file)
