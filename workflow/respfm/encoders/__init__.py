@@ -12,6 +12,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "hubert": ("speech", {"architecture": "hubert"}),
     "wavlm": ("speech", {"architecture": "wavlm"}),
     "ast": ("ast", {}),
+    "beats": ("beats", {}),
     "htsat": ("htsat", {"architecture": "htsat"}),
     "laion_clap": ("htsat", {"architecture": "laion_clap"}),
     "clap_2023": ("htsat", {"architecture": "clap_2023"}),
