@@ -8,12 +8,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
-from respfm.encoders.base import ClipEncoder, check_layer
+from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import kaldi_fbank, mean_and_std
 from respfm.encoders.names import rename, split_joint
 from respfm.encoders.published import Published
+from respfm.errors import RespfmError
 
 PUBLISHED = Published(
     "AST",
@@ -21,6 +23,8 @@ PUBLISHED = Published(
     "https://github.com/YuanGongND/ast or, the same weights in model.safetensors, "
     "https://huggingface.co/MIT/ast-finetuned-audioset-10-10-0.4593",
 )
+SHORTEST = 400 + 15 * 160
+LONGEST = 16 * 10240
 AUDIOSET_STATISTICS = (-4.2677393, 4.5689974)
 _NAMES = {
     r"^pos_embed$": "embeddings.position_embeddings",
@@ -43,20 +47,14 @@ _HUB_NAMES = {
 }
 
 
-class ASTEncoder(ClipEncoder):
+class ASTEncoder(ClipwiseEncoder):
     """Layers "block1".."block12": mean of the class and the distillation token after each block, the last after the
     final LayerNorm. Spectrograms are (x - mean) / (2 std), with `norm_stats` (mean, std).
     """
 
-    sample_rate = 16000
-    min_samples = 2800
-    max_seconds = 10.24
-
     def __init__(self, network: ASTModel, norm_stats: Sequence[float], default_layer: str | None = None) -> None:
-        super().__init__()
         self.network, self.norm_stats = network, tuple(norm_stats)
-        self.layers = [f"block{i}" for i in range(1, len(network.layers) + 1)]
-        self.default_layer = check_layer(default_layer, self.layers, self.layers[-1])
+        super().__init__(16000, [f"block{i}" for i in range(1, len(network.layers) + 1)], default_layer, network)
 
     def fit_statistics(self, waveforms: Iterable[Tensor]) -> None:
         """Replace `norm_stats` by mean and standard deviation of the spectrograms of `waveforms` ([B, samples] each).
@@ -70,7 +68,10 @@ class ASTEncoder(ClipEncoder):
         return kaldi_fbank(waveforms - waveforms.mean(1, keepdim=True))
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
-        """{layer: [B, 768]} of 16 kHz `waveforms` [B, samples]."""
+        """{layer: [B, 768]} of 16 kHz `waveforms` [B, samples], at most 10.24 s; up to 0.175 s zeros are appended."""
+        if waveforms.shape[1] > LONGEST:
+            raise RespfmError(f"AST hears at most 10.24 s at once, not {waveforms.shape[1] / 16000:.2f} s")
+        waveforms = F.pad(waveforms, (0, max(0, SHORTEST - waveforms.shape[1])))
         mean, std = self.norm_stats
         embeddings = self.network.embeddings
         patches = embeddings.patch_embeddings((self.spectrograms(waveforms) - mean) / (2 * std))

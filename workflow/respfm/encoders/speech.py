@@ -11,10 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from respfm.encoders.base import ClipEncoder, check_layer
+from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.published import Published
 
+SHORTEST = 400
+"""Samples of one frame of the convolutions."""
 _WEIGHT_NORM = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".parametrizations.weight.original1"}
 
 
@@ -50,22 +53,19 @@ ARCHITECTURES = {
 }
 
 
-class SpeechEncoder(ClipEncoder):
+class SpeechEncoder(ClipwiseEncoder):
     """A speech network. Layer "conv" is mean + maximum over time of the convolutional features, "layer0" the mean of
     the input of the transformer, "layer1".. the mean of the output of each block.
     """
 
-    sample_rate = 16000
-    min_samples = 400
-
     def __init__(self, network: nn.Module, default_layer: str | None = None, normalise: bool = True) -> None:
-        super().__init__()
         self.network, self.normalise = network.eval(), normalise
-        self.layers = ["conv", *(f"layer{i}" for i in range(network.config.num_hidden_layers + 1))]
-        self.default_layer = check_layer(default_layer, self.layers, self.layers[-1])
+        layers = ["conv", *(f"layer{i}" for i in range(network.config.num_hidden_layers + 1))]
+        super().__init__(16000, layers, default_layer, network)
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, dim]} of 16 kHz `waveforms` [B, samples], each normalised by its own statistics."""
+        waveforms = F.pad(waveforms, (0, max(0, SHORTEST - waveforms.shape[1])))
         if self.normalise:
             waveforms = standardise(waveforms)
         convolved = []
