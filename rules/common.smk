@@ -14,7 +14,9 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.current_basedir).parent
 SCRIPTS = ROOT / "workflow" / "scripts"
 sys.path.insert(0, str(ROOT / "workflow"))
-os.environ.update(PYTHONPATH=f"{ROOT / 'workflow'}{os.pathsep}{os.getenv('PYTHONPATH', '')}")
+# Scripts find the library, and an encoder class of the user's own in the folder where Snakemake runs.
+sys.path.append(os.getcwd())
+os.environ.update(PYTHONPATH=os.pathsep.join([str(ROOT / "workflow"), os.getcwd(), os.getenv("PYTHONPATH", "")]))
 
 from respfm.code_digest import code_digest
 from respfm.config import load_settings
@@ -55,7 +57,10 @@ def one_of(names):
 def code(rule, *modules):
     """Digest file of the code that `rule` runs; rewritten only when that code changes."""
     path = RESULTS / ".code" / f"{'.'.join([rule, *(m.rpartition('.')[2] for m in modules)])}.sha256"
-    text = code_digest(SCRIPTS / f"{rule}.py", modules) + "\n"
+    try:
+        text = code_digest(SCRIPTS / f"{rule}.py", modules) + "\n"
+    except RespfmError as error:
+        raise WorkflowError(str(error)) from None
     if not path.is_file() or path.read_text() != text:
         write_text(path, text)
     return str(path)

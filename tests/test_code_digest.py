@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from respfm import code_digest as module
 from respfm.code_digest import code_digest, reached_files
+from respfm.errors import RespfmError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
@@ -59,8 +60,18 @@ def test_a_plug_in_counts_only_for_those_who_load_it():
     assert "icbhi.py" not in names
 
 
+def test_a_module_of_the_users_own_counts(tmp_path, monkeypatch):
+    own = tmp_path / "my_encoder_module.py"
+    own.write_text("WIDTH = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code_digest(SCRIPTS / "extract_embeddings.py", ["my_encoder_module"])
+    own.write_text("WIDTH = 2\n")
+    module._read_module.cache_clear()
+    assert code_digest(SCRIPTS / "extract_embeddings.py", ["my_encoder_module"]) != before
+
+
 def test_unknown_plug_in_is_an_error():
-    with pytest.raises(ModuleNotFoundError, match=r"respfm\.curate\.nowhere"):
+    with pytest.raises(RespfmError, match=r"respfm\.curate\.nowhere"):
         code_digest(SCRIPTS / "curate_recordings.py", ["respfm.curate.nowhere"])
 
 

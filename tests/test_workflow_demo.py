@@ -219,6 +219,38 @@ def test_one_recording_runs_its_data_set_again(demo, results):
     assert demo.jobs() == {}
 
 
+OWN_ENCODER = """
+import torch
+
+
+class Loudness:
+    sample_rate = 8000
+    layers = ["rms"]
+    default_layer = "rms"
+
+    def __init__(self, checkpoint=None):
+        pass
+
+    def embed(self, waveforms, lengths=None):
+        return {"rms": waveforms.square().mean(dim=1, keepdim=True).sqrt()}
+"""
+
+
+def test_a_model_of_ones_own_runs_alone(demo, results):
+    (demo.root / "my_encoder.py").write_text(OWN_ENCODER)
+    entry = "\nmine:\n  title: Loudness\n  family: my_encoder:Loudness\n  weights: none\n\nhubert_random:"
+    with (
+        demo.edited("config/models.yaml", "\nhubert_random:", entry),
+        demo.edited("config/config.yaml", "models: [", "models: [mine, "),
+    ):
+        jobs = demo.jobs()
+        assert (jobs["extract_embeddings"], jobs["train_probe"], jobs["fit_probe"]) == (10, 7, 7)
+        assert not {"pretrain_encoder", "cache_logmel", "build_task", "plot_layers"} & set(jobs)
+        demo.snakemake("results/demo/scores/strict/mine/T10.csv")
+    assert (results / "scores" / "strict" / "mine" / "T10.csv").is_file()
+    assert demo.jobs() == {}
+
+
 def test_a_failed_upstream_job_never_leaves_a_stale_figure(demo, results):
     """What Snakemake leaves after a failed rerun: the old output is gone and everything after it is old."""
     (results / "pretraining" / "demo_as_resp" / "encoder.safetensors").unlink()

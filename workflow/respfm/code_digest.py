@@ -8,18 +8,32 @@ docstrings, so that comments, docstrings and formatting do not count.
 import ast
 import functools
 import hashlib
+import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
+
+from respfm.errors import RespfmError
 
 PACKAGE_ROOT = Path(__file__).resolve().parent
 
 
 def _module_path(name: str) -> Path | None:
+    if name.partition(".")[0] != PACKAGE_ROOT.name:
+        return _foreign_path(name)
     relative = PACKAGE_ROOT.parent.joinpath(*name.split("."))
     for candidate in (relative / "__init__.py", relative.with_suffix(".py")):
         if candidate.is_file():
             return candidate
     return None
+
+
+def _foreign_path(name: str) -> Path | None:
+    """File of a user's own module, wherever Python finds it."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ImportError:
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def _module_name(path: Path) -> str | None:
@@ -77,10 +91,13 @@ def reached_files(entry: Path, modules: Iterable[str] = ()) -> list[Path]:
     """The script `entry`, the plug-in `modules` that it loads by name, and all package files that they import."""
     pending = [Path(entry).resolve()]
     for module in modules:
-        for prefix in _prefixes(module):
+        own = module.partition(".")[0] == PACKAGE_ROOT.name
+        for prefix in _prefixes(module) if own else [module]:
             path = _module_path(prefix)
             if path is None:
-                raise ModuleNotFoundError(f"{module}: no such module under {PACKAGE_ROOT}")
+                raise RespfmError(
+                    f"the module {module} cannot be found; check its name, and that PYTHONPATH has its folder"
+                )
             pending.append(path)
     reached: set[Path] = set()
     while pending:

@@ -42,6 +42,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def family_module(name: str) -> str:
     """Dotted name of the module that implements encoder `name`, for example `respfm.encoders.m2d`."""
+    if ":" in name:
+        return name.partition(":")[0]
     if name not in FAMILIES:
         raise RespfmError(f"encoder {name!r} is not known; the zoo has {', '.join(sorted(FAMILIES))}")
     return f"{__name__}.{FAMILIES[name][0]}"
