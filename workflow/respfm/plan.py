@@ -222,9 +222,11 @@ class Plan:
 
     def _extract_embeddings(self, protocol: str, model: str, dataset: str) -> dict:
         entry = self.settings.models[model]
-        keys = ("family", "options", "weights")
+        quirks = entry["published_options"] if protocol == "published" else {}
         return {
-            **{key: entry[key] for key in keys},
+            "family": entry["family"],
+            "weights": entry["weights"],
+            "options": {**entry["options"], **quirks},
             "dataset": dataset,
             "pool": self.settings.datasets[dataset]["pool"],
             "protocol": protocol,
