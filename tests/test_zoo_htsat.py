@@ -68,14 +68,13 @@ def test_short_clip_is_repeated_whether_padded_or_not(clap):
 
 def test_training_mode_repeats_by_its_seed_and_depends_on_the_batch(clap):
     name, encoder, clips, vectors = clap
-    if name != "htsat":
-        pytest.skip("the paper's plugin put the others into evaluation mode")
-    encoder.train_seed = 3
-    first, second, alone = encoder.embed(clips), encoder.embed(clips), encoder.embed(clips[:1])
-    encoder.train_seed = None
-    assert torch.equal(first["block12"], second["block12"])
-    assert relative_error(alone["block12"], first["block12"][:1].numpy()) > 1e-3
-    assert relative_error(first["block12"], vectors["block12"].numpy()) > 1e-2
+    if name == "htsat":
+        encoder.train_seed = 3
+        first, second, alone = encoder.embed(clips), encoder.embed(clips), encoder.embed(clips[:1])
+        encoder.train_seed = None
+        assert torch.equal(first["block12"], second["block12"])
+        assert relative_error(alone["block12"], first["block12"][:1].numpy()) > 1e-3
+        assert relative_error(first["block12"], vectors["block12"].numpy()) > 1e-2
 
 
 @pytest.fixture(scope="module")
