@@ -38,6 +38,10 @@ def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = 
                 "only if you trust where the file comes from"
             ) from error
         raise RespfmError(f"{path}: this is not a PyTorch checkpoint, or is damaged; get it again") from error
+    except ImportError as error:
+        raise RespfmError(
+            f"{path}: this pickle holds objects of the package {error.name!r}, which is not installed"
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise RespfmError(
             f"{path}: this checkpoint is incomplete or damaged ({path.stat().st_size} bytes); get it again"

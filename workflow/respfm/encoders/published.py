@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,16 @@ from respfm.errors import RespfmError
 from respfm.weights import read_weights
 
 _WRAPPINGS = ("state_dict", "model")
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+_SCALAR = np.float64().__reduce__()[0]
+_HARMLESS = [
+    argparse.Namespace,
+    np.dtype,
+    type(np.dtype(np.float64)),
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+]
+"""What training scripts leave in checkpoints beside the weights: their options and scores."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +40,17 @@ class Published:
     ) -> dict[str, Tensor]:
         """Tensors of `checkpoint` in float32 by their names.
 
-        Of nested dictionaries the entries `wrappings` are opened, outermost first. Then for each of `prefixes` in
-        turn, if any name starts with it, only those names stay, without it.
+        A folder stands for the weight file of the Hugging Face hub in it. Of nested dictionaries the entries
+        `wrappings` are opened, outermost first. Then for each of `prefixes` in turn, if any name starts with it, only
+        those names stay, without it.
         """
+        if checkpoint is not None and checkpoint.is_dir():
+            files = (checkpoint / name for name in _HUB_FILES)
+            checkpoint = next((file for file in files if file.is_file()), checkpoint)
         if checkpoint is None or not checkpoint.is_file():
             found = f", but there is no {checkpoint}" if checkpoint else ""
             raise RespfmError(f"{self.title} needs the checkpoint file {self.file}{found}; get it from {self.url}")
-        content: Any = read_weights(checkpoint, trust=trust, allow=[argparse.Namespace])
+        content: Any = read_weights(checkpoint, trust=trust, allow=_HARMLESS)
         for name in wrappings:
             if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
                 content = content[name]
