@@ -3,7 +3,7 @@
 The paper cites the second and its scripts use the first, with 2048 values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
+from respfm.encoders.frontends import mean_and_std
 from respfm.encoders.published import Published
 from respfm.encoders.train_mode import training_behaviour
 from respfm.logmel import LogMel
@@ -63,8 +64,9 @@ class ByolaNetwork(nn.Module):
 class ByolaEncoder(ClipwiseEncoder):
     """Mean + maximum over time of the frame features of each layer.
 
-    `norm_stats` (mean, standard deviation of the log-mel) are those of the data; `train_seed` repeats what the paper's
-    plugin did, which left the network in training mode.
+    `norm_stats` (mean, standard deviation of the log-mel) should be those of the data (`fit_statistics`); by default
+    those of the example of the BYOL-A repository. `train_seed` repeats what the paper's plugin did, which left the
+    network in training mode.
     """
 
     def __init__(
@@ -79,6 +81,10 @@ class ByolaEncoder(ClipwiseEncoder):
         self.logmel = LogMel(16000, 1024, 160, N_MELS, 60, 7800)
         layers = [*(f"conv{i}" for i in range(1, STAGES[network.version] + 1)), "fc1", "fc2"]
         super().__init__(16000, layers, default_layer, network, self.logmel)
+
+    def fit_statistics(self, waveforms: Iterable[Tensor]) -> None:
+        """Replace the statistics by those of the log-mel spectrograms of `waveforms` ([B, samples] each)."""
+        self.mean, self.std = mean_and_std(self.logmel(batch) for batch in waveforms)
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, dim]} of `waveforms` [B, samples]; below 80 ms zeros are appended."""
