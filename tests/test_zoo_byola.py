@@ -47,6 +47,13 @@ def test_byola(name, family, tmp_path):
         assert torch.equal(vector[0], padded[layer][0])
 
 
+def test_statistics_of_the_data(tmp_path):
+    torch.save(state_dict("byola_v1_d2048"), tmp_path / "byola.pth")
+    encoder = load_encoder("byola", tmp_path / "byola.pth")
+    encoder.fit_statistics([clips()[:1], clips()[1:]])
+    assert relative_error(torch.tensor([encoder.mean, encoder.std]), arrays("byola_v1_d2048")["norm_stats"]) < TOLERANCE
+
+
 def test_width_is_that_of_the_file(tmp_path):
     state = state_dict("byola_v1_d2048")
     narrow = {"fc.0.weight": state["fc.0.weight"][:512], "fc.0.bias": state["fc.0.bias"][:512]}

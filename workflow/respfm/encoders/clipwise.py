@@ -30,9 +30,15 @@ class ClipwiseEncoder:
         """
         if lengths is None:
             return self.encode(waveforms)
-        clips = [self.encode(clip[None, :length]) for clip, length in zip(waveforms, lengths.tolist(), strict=True)]
+        clips = [
+            self.encode_alone(clip[None, :length]) for clip, length in zip(waveforms, lengths.tolist(), strict=True)
+        ]
         return {layer: torch.cat([clip[layer] for clip in clips]) for layer in self.layers}
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """The same, every sample of `waveforms` counts."""
         raise NotImplementedError
+
+    def encode_alone(self, waveform: Tensor) -> dict[str, Tensor]:
+        """The same for one clip [1, samples] without padding; a subclass may mend here what the published code does."""
+        return self.encode(waveform)
