@@ -6,6 +6,7 @@ import torch
 import zoo_formula
 from respfm.encoders import load_encoder
 from respfm.errors import RespfmError
+from safetensors.torch import save_file
 from zoo_golden import arrays, relative_error, state_dict
 
 CLIPS = torch.from_numpy(zoo_formula.clips(16000))
@@ -40,6 +41,21 @@ def test_embedding_by_the_statistics_of_the_task(ast):
     vectors = ast.embed(CLIPS[1:])
     ast.norm_stats = before
     assert relative_error(vectors["block12"], golden["embedding"][1:]) < 1e-4
+
+
+def test_hub_file_gives_the_same(ast, tmp_path):
+    names = {"attention.o_proj": "attention.output.dense"}
+    names |= {f"attention.{part[0]}_proj": f"attention.attention.{part}" for part in ("query", "key", "value")}
+    names |= {"mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense", "layers.": "encoder.layer."}
+    state = {}
+    for name, value in ast.network.state_dict().items():
+        for new, old in names.items():
+            name = name.replace(new, old)
+        state[f"audio_spectrogram_transformer.{name}"] = value
+    save_file({**state, "classifier.dense.bias": torch.zeros(527)}, tmp_path / "model.safetensors")
+    hub = load_encoder("ast", tmp_path)
+    short = CLIPS[:1, :4000]
+    assert torch.equal(hub.embed(short)["block12"], ast.embed(short)["block12"])
 
 
 def test_padding_and_neighbours_do_not_count_when_lengths_are_known(ast):

@@ -5,18 +5,26 @@ import pytest
 import torch
 import zoo_formula
 from respfm.encoders import load_encoder
+from respfm.encoders.opera_audio import trim_silence
 from respfm.errors import RespfmError
 from respfm.logmel import mel_filters
-from zoo_golden import arrays, relative_error, state_dict
+from zoo_golden import arrays, description, relative_error, state_dict
 
 GOLDEN = {"htsat": "htsat_audioset", "laion_clap": "laion_clap_htsat_tiny", "clap_2023": "msclap_2023"}
-FILTERS_32_KHZ = torch.from_numpy(mel_filters(32000, 1024, 64, 50, 14000)).T
-KEPT = {"clap_2023": {"audio_encoder.base.htsat.logmel_extractor.melW": FILTERS_32_KHZ}}
+MEL_RATE = {"laion_clap": 48000}
+
+
+def tables(name):
+    """What files bring that the formula does not make: mel filters, which count, and tables, here zeros."""
+    entries = description(GOLDEN.get(name, name))["state_dict"]
+    kept = {key: torch.zeros(shape, dtype=getattr(torch, kind)) for key, shape, kind, made in entries if made == "kept"}
+    filters = torch.from_numpy(mel_filters(MEL_RATE.get(name, 32000), 1024, 64, 50, 14000)).T
+    return {key: filters if key.endswith("melW") else table for key, table in kept.items()}
 
 
 def encoder_of(name, folder, wrapping, **formula):
     file = folder / "published.ckpt"
-    torch.save({wrapping: state_dict(GOLDEN.get(name, name), KEPT.get(name), **formula)}, file)
+    torch.save({wrapping: state_dict(GOLDEN.get(name, name), tables(name), **formula)}, file)
     encoder = load_encoder(name, file)
     file.unlink()
     return encoder
@@ -95,6 +103,13 @@ def test_opera_ct_with_shorter_minimum(opera):
     vector = opera.embed(clip)["block12"]
     opera.min_samples = before
     assert relative_error(vector[0], arrays("opera_ct")["embedding_2p3_minlen2"]) < 1e-4
+
+
+def test_opera_ct_averages_windows_of_long_recordings(opera):
+    long = torch.from_numpy(zoo_formula.clip(16000, 1600 * 512 / 16000))
+    spectrogram = opera.frontend(trim_silence(long))
+    windows = opera.network(torch.stack([spectrogram[:1024], spectrogram[512:1536]]))["block12"]
+    torch.testing.assert_close(opera.embed(long[None])["block12"][0], windows.mean(0))
 
 
 def test_another_model_of_the_family_is_refused(tmp_path):

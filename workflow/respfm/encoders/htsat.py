@@ -138,7 +138,8 @@ class OperaCTEncoder(ClipwiseEncoder):
     """OPERA-CT: layers "block1".."block12" of the whole clip.
 
     Silence at both ends is trimmed and clips under `min_seconds` are repeated (OPERA: 8, for COUGHVID 2). Spectrograms
-    of more than 1024 frames (32.8 s) are averaged over windows of that length that overlap by half.
+    of more than 1024 frames (32.8 s) are averaged over windows of that length that overlap by half, without the
+    rest.
     """
 
     def __init__(self, network: HTSAT, default_layer: str | None = None, min_seconds: float = 8) -> None:
@@ -154,7 +155,7 @@ class OperaCTEncoder(ClipwiseEncoder):
     def encode_clip(self, waveform: Tensor) -> dict[str, Tensor]:
         """{layer: [dim]} of `waveform` [samples]."""
         spectrogram = self.frontend(repeat_in_front(trim_silence(waveform), self.min_samples))
-        starts = range(0, max(1, len(spectrogram) - FRAMES), FRAMES // 2)
+        starts = range(0, max(1, len(spectrogram) - FRAMES - 1), FRAMES // 2)
         windows = torch.stack([spectrogram[start : start + FRAMES] for start in starts])
         return {layer: values.mean(0) for layer, values in self.network(windows).items()}
 
