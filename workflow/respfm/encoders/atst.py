@@ -105,9 +105,9 @@ class ATSTEncoder(ClipwiseEncoder):
         """{layer: [B, dim]} of `waveforms` [B, samples]; clips under 513 samples are filled up with zeros."""
         return self._encode(waveforms, true_means=not self.network.class_token)
 
-    def encode_alone(self, waveform: Tensor) -> dict[str, Tensor]:
-        """{layer: [1, dim]} of one clip [1, samples], with true means."""
-        return self._encode(waveform, true_means=True)
+    def encode_unpadded(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """{layer: [B, dim]} of clips [B, samples] without padding, with true means."""
+        return self._encode(waveforms, true_means=True)
 
     def _encode(self, waveforms: Tensor, true_means: bool) -> dict[str, Tensor]:
         mel = self.frontend(F.pad(waveforms, (0, max(0, N_FFT // 2 + 1 - waveforms.shape[1]))))

@@ -1,4 +1,4 @@
-"""What encoders share that cannot mask padding: with known lengths every clip is encoded alone, without its padding."""
+"""What encoders share that cannot mask padding: with known lengths every clip is encoded without its padding."""
 
 import torch
 from torch import Tensor, nn
@@ -25,20 +25,25 @@ class ClipwiseEncoder:
     def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
         """{layer: float32 [B, dim]} of `waveforms` [B, samples].
 
-        With `lengths` each clip is cut to its own samples and encoded alone, so that neither padding nor neighbours
-        count.
+        With `lengths` each clip is cut to its own samples first and encoded with those of the same length, so that
+        neither padding nor neighbours count.
         """
         if lengths is None:
             return self.encode(waveforms)
-        clips = [
-            self.encode_alone(clip[None, :length]) for clip, length in zip(waveforms, lengths.tolist(), strict=True)
-        ]
-        return {layer: torch.cat([clip[layer] for clip in clips]) for layer in self.layers}
+        lengths = lengths.to(waveforms.device)
+        vectors: dict[str, Tensor] = {}
+        for length in lengths.unique().tolist():
+            rows = lengths == length
+            for layer, values in self.encode_unpadded(waveforms[rows, :length]).items():
+                if layer not in vectors:
+                    vectors[layer] = values.new_empty(len(waveforms), values.shape[1])
+                vectors[layer][rows] = values
+        return vectors
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """The same, every sample of `waveforms` counts."""
         raise NotImplementedError
 
-    def encode_alone(self, waveform: Tensor) -> dict[str, Tensor]:
-        """The same for one clip [1, samples] without padding; a subclass may mend here what the published code does."""
-        return self.encode(waveform)
+    def encode_unpadded(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """The same for clips without padding; a subclass may mend here what the published code does."""
+        return self.encode(waveforms)
