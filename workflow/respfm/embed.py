@@ -1,7 +1,8 @@
 """Clip-level embeddings of every layer for all recordings of a data set, under either protocol.
 
 `published` (facts of the paper's plugin): one 10 s crop at a random start, drawn here from (seed, recording id) so
-that it repeats; shorter clips get zeros at the end, which take part in the average.
+that it repeats; shorter clips get zeros at the end, which take part in the average. Encoders whose released code hears
+something else say so (`published_crop`); those with `fit_statistics` get the statistics of all these recordings.
 `strict`: the whole recording in consecutive 10 s windows, averaged by their duration, padding excluded.
 """
 
@@ -20,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from respfm import audio
+from respfm.encoders.base import PLUGIN_CROP, Crop
 from respfm.errors import RespfmError
 from respfm.files import atomic_path
 
@@ -37,24 +39,32 @@ class Window:
     length: int
 
 
-def published_window(row: int, waveform: np.ndarray, rate: int, recording: str, seed: int) -> Window:
-    """The one 10 s window of the published protocol; padding counts as signal there."""
-    target = WINDOW_SECONDS * rate
+def published_window(
+    row: int, waveform: np.ndarray, rate: int, recording: str, seed: int, crop: Crop = PLUGIN_CROP
+) -> Window:
+    """The one window of the published protocol; zeros that `crop` appends count as signal."""
+    target = len(waveform) if crop.seconds is None else round(crop.seconds * rate)
     if len(waveform) > target:
         start = np.random.default_rng([seed, zlib.crc32(recording.encode())]).integers(len(waveform) - target)
         waveform = waveform[start : start + target]
-    return Window(row, np.pad(waveform, (0, target - len(waveform))), target)
+    if crop.pad:
+        return Window(row, np.pad(waveform, (0, target - len(waveform))), target)
+    return _bucketed(row, waveform, rate)
 
 
 def strict_windows(row: int, waveform: np.ndarray, rate: int) -> Iterator[Window]:
-    """Consecutive 10 s windows, each padded to whole seconds; a last piece under one second is left out."""
+    """Consecutive 10 s windows; a last piece under one second is left out."""
     target = WINDOW_SECONDS * rate
     for start in range(0, len(waveform), target):
         piece = waveform[start : start + target]
         if start and len(piece) < SHORTEST_TAIL_SECONDS * rate:
             break
-        bucket = -(-len(piece) // rate) * rate
-        yield Window(row, np.pad(piece, (0, bucket - len(piece))), len(piece))
+        yield _bucketed(row, piece, rate)
+
+
+def _bucketed(row: int, piece: np.ndarray, rate: int) -> Window:
+    """A window padded to whole seconds, so that many share a batch."""
+    return Window(row, np.pad(piece, (0, -len(piece) % rate)), len(piece))
 
 
 def _waveforms(recordings: pd.DataFrame, root: Path, rate: int, workers: int) -> Iterator[np.ndarray]:
@@ -112,17 +122,21 @@ def embed_dataset(
     rate, count = encoder.sample_rate, len(recordings)
     layers = list(layers or encoder.layers)
     ids = list(recordings["id"])
+    crop: Crop = getattr(encoder, "published_crop", PLUGIN_CROP)
 
-    def windows() -> Iterator[Window]:
-        progress = tqdm(total=count, unit="recording", desc=f"embed ({protocol})", disable=None)
+    def windows(action: str = "embed") -> Iterator[Window]:
+        progress = tqdm(total=count, unit="recording", desc=f"{action} ({protocol})", disable=None)
         for row, waveform in enumerate(_waveforms(recordings, Path(root), rate, workers)):
             if protocol == "published":
-                yield published_window(row, waveform, rate, ids[row], seed)
+                yield published_window(row, waveform, rate, ids[row], seed, crop)
             else:
                 yield from strict_windows(row, waveform, rate)
             progress.update()
         progress.close()
 
+    if protocol == "published" and hasattr(encoder, "fit_statistics"):
+        pieces = (window.samples[: window.length] for window in windows("statistics"))
+        encoder.fit_statistics(torch.from_numpy(piece)[None].to(device) for piece in pieces)
     sums: dict[str, np.ndarray] = {}
     weights = np.zeros(count)
     for batch in _batches(windows(), batch_size):
@@ -130,7 +144,7 @@ def embed_dataset(
         lengths = np.array([window.length for window in batch])
         vectors = encoder.embed(
             torch.from_numpy(np.stack([window.samples for window in batch])).to(device),
-            None if protocol == "published" else torch.from_numpy(lengths).to(device),
+            None if protocol == "published" and crop.pad else torch.from_numpy(lengths).to(device),
         )
         np.add.at(weights, rows, lengths)
         for layer in layers:

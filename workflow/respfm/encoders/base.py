@@ -1,6 +1,6 @@
 """What every encoder offers, whatever network is inside."""
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -24,3 +24,15 @@ class Encoder(Protocol):
         of the result. Without it every sample counts.
         """
         ...
+
+
+class Crop(NamedTuple):
+    """What released code hears of a recording: `seconds` of it, or all if None; with `pad` zeros fill it up."""
+
+    seconds: float | None
+    pad: bool
+
+
+PLUGIN_CROP = Crop(10, pad=True)
+"""That of the paper's plugin; an encoder that differs has another one as `published_crop`."""
+WHOLE_RECORDING = Crop(None, pad=False)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ClapAudioConfig, ClapAudioModel
 
+from respfm.encoders.base import PLUGIN_CROP, WHOLE_RECORDING, Crop
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.cnn14 import Projection
 from respfm.encoders.frontends import DecibelMel
@@ -91,30 +92,47 @@ def tile_whole(clips: Tensor, samples: int) -> Tensor:
     return F.pad(repeated, (0, samples - repeated.shape[1]))
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A published model: where its trunk and projection are in the file, and what is particular about its input.
+
+    `mel` are the arguments of DecibelMel: CLAP 2023 applies the filters of 32 kHz to audio of 44.1 kHz. The network
+    hears as many seconds as `crop` has; `fill` repeats a shorter clip.
+    """
+
+    published: Published
+    trunk: str
+    sample_rate: int = 32000
+    mel: tuple[int, ...] = (32000, 1024, 320, 64, 50, 14000)
+    crop: Crop = PLUGIN_CROP
+    fill: Callable[[Tensor, int], Tensor] = tile
+    projection: str = ""
+    head: Callable[[], nn.Module] | None = None
+
+
 class HTSATEncoder(ClipwiseEncoder):
     """Layers "block1".."block12" (96 to 768 values) and, of CLAP, "projection" into the space shared with text.
 
-    The network hears `seconds`: shorter clips are repeated by `fill`, longer ones cut into consecutive pieces that
-    count by their duration. `train_seed` repeats what the paper's plugin did with HTS-AT, which it left in training
-    mode: BatchNorm by the statistics of the batch; paths and stripes dropped at random, by this seed for each batch.
+    Clips shorter than the network's input are repeated, longer ones cut into consecutive pieces that count by their
+    duration. `train_seed` repeats what the paper's plugin did with HTS-AT, which it left in training mode: BatchNorm
+    by the statistics of the batch; paths and stripes dropped at random, by this seed for each batch.
     """
 
     def __init__(
         self,
+        variant: Variant,
         network: HTSAT,
         projection: nn.Module | None,
         frontend: DecibelMel,
-        sample_rate: int,
-        seconds: int,
-        fill: Callable[[Tensor, int], Tensor],
         default_layer: str | None = None,
         train_seed: int | None = None,
     ) -> None:
         self.network, self.projection, self.frontend = network, projection, frontend
-        self.unit, self.fill, self.train_seed = seconds * sample_rate, fill, train_seed
+        self.published_crop, self.fill, self.train_seed = variant.crop, variant.fill, train_seed
+        self.unit = round(variant.crop.seconds * variant.sample_rate)
         layers = BLOCKS if projection is None else [*BLOCKS, "projection"]
         modules = [network, frontend] if projection is None else [network, projection, frontend]
-        super().__init__(sample_rate, layers, default_layer, *modules)
+        super().__init__(variant.sample_rate, layers, default_layer, *modules)
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, dim]} of `waveforms` [B, samples]."""
@@ -142,6 +160,8 @@ class OperaCTEncoder(ClipwiseEncoder):
     rest.
     """
 
+    published_crop = WHOLE_RECORDING
+
     def __init__(self, network: HTSAT, default_layer: str | None = None, min_seconds: float = 8) -> None:
         self.network, self.frontend = network, OperaSpectrogram()
         super().__init__(16000, BLOCKS, default_layer, network, self.frontend)
@@ -158,23 +178,6 @@ class OperaCTEncoder(ClipwiseEncoder):
         starts = range(0, max(1, len(spectrogram) - FRAMES - 1), FRAMES // 2)
         windows = torch.stack([spectrogram[start : start + FRAMES] for start in starts])
         return {layer: values.mean(0) for layer, values in self.network(windows).items()}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A published model: where its trunk and projection are in the file, and what is particular about its input.
-
-    `mel` are the arguments of DecibelMel: CLAP 2023 applies the filters of 32 kHz to audio of 44.1 kHz.
-    """
-
-    published: Published
-    trunk: str
-    sample_rate: int = 32000
-    mel: tuple[int, ...] = (32000, 1024, 320, 64, 50, 14000)
-    seconds: int = 10
-    fill: Callable[[Tensor, int], Tensor] = tile
-    projection: str = ""
-    head: Callable[[], nn.Module] | None = None
 
 
 VARIANTS = {
@@ -199,7 +202,7 @@ VARIANTS = {
         Published("CLAP 2023", "CLAP_weights_2023.pth", "https://huggingface.co/microsoft/msclap"),
         "audio_encoder.base.htsat.",
         sample_rate=44100,
-        seconds=7,
+        crop=Crop(7, pad=False),
         projection="audio_encoder.projection.",
         head=lambda: Projection(768),
     ),
@@ -230,9 +233,7 @@ def load(
     head = None
     if variant.head is not None:
         head = variant.published.fill(variant.head(), below(state, variant.projection), checkpoint)
-    return HTSATEncoder(
-        network, head, frontend, variant.sample_rate, variant.seconds, variant.fill, default_layer, **quirks
-    )
+    return HTSATEncoder(variant, network, head, frontend, default_layer, **quirks)
 
 
 def fill_trunk(network: HTSAT, state: Mapping[str, Tensor], published: Published, checkpoint: Path) -> HTSAT:
