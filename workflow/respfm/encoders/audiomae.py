@@ -7,6 +7,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
+from respfm.encoders.base import WHOLE_RECORDING
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import kaldi_fbank
 from respfm.encoders.opera_audio import SAMPLE_RATE, trim_silence
@@ -28,6 +29,8 @@ class AudioMAEEncoder(ClipwiseEncoder):
     Silence at both ends is trimmed; pieces of 10 s are encoded on their own and count equally. The filter bank goes in
     as it is, unlike in pre-training, unless `normalise`.
     """
+
+    published_crop = WHOLE_RECORDING
 
     def __init__(self, network: VisionTransformer, default_layer: str | None = None, normalise: bool = False) -> None:
         self.network, self.normalise = network, normalise

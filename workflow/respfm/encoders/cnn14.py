@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from respfm.encoders.base import Crop
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import DecibelMel
 from respfm.encoders.published import Published
@@ -118,6 +119,7 @@ class Clap2022Encoder(ClipwiseEncoder):
     """
 
     unit_seconds = 5
+    published_crop = Crop(unit_seconds, pad=False)
 
     def __init__(self, network: AudioHalf, default_layer: str | None = None) -> None:
         self.network = network

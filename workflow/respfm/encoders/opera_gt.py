@@ -6,6 +6,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from respfm.encoders.base import WHOLE_RECORDING
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.opera_audio import SAMPLE_RATE, OperaSpectrogram, repeat_in_front, trim_silence
 from respfm.encoders.published import Published
@@ -26,6 +27,8 @@ class OperaGTEncoder(ClipwiseEncoder):
     4.09 s, the last one filled up by repetition; "spectrogram" (OPERA's way for Coswara) into 256 frames of the
     spectrogram of the whole. Pieces count equally.
     """
+
+    published_crop = WHOLE_RECORDING
 
     def __init__(self, network: VisionTransformer, default_layer: str | None = None, pieces: str = "waveform") -> None:
         if pieces not in ("waveform", "spectrogram"):
