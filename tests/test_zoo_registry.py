@@ -1,0 +1,53 @@
+"""Every published model of config/models.yaml: its row of the paper, its file, and the options that its loader knows."""
+
+import csv
+import json
+import re
+
+import pytest
+from conftest import REPOSITORY
+from respfm.config import load_settings, merge, read_yaml
+from respfm.encoders import load_encoder
+from respfm.errors import RespfmError
+from respfm.plan import Plan
+
+MODELS = read_yaml(REPOSITORY / "config" / "models.yaml")
+PUBLISHED = [name for name, entry in MODELS.items() if entry["weights"] == "published"]
+
+
+def paper_rows() -> dict[int, str]:
+    with (REPOSITORY / "resources" / "paper" / "table2.csv").open(encoding="utf-8") as file:
+        return {int(row["row"]): row["key"] for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if MODELS[name].get("paper_row", {}).get("table") == 2])
+def test_row_of_table_2_is_that_of_the_model(name):
+    assert paper_rows()[MODELS[name]["paper_row"]["row"]] == name
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("key", ["options", "published_options"])
+def test_without_its_file_the_loader_names_it(name, key):
+    entry = MODELS[name]
+    with pytest.raises(RespfmError, match=r"needs .*checkpoint"):
+        load_encoder(entry["family"], **entry.get(key, {}))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_licence_is_stated(name):
+    assert re.match(r"\w+", MODELS[name]["checkpoint"]["licence"])
+
+
+def test_quirks_belong_to_the_published_protocol():
+    config = merge(read_yaml(REPOSITORY / "config" / "config.yaml"), {"models": ["htsat", "wavlm"]})
+    config = merge(config, {"figures": {"layers": [], "embedding_map": ""}})
+    plan = Plan(load_settings(config, REPOSITORY, "my.yaml"))
+
+    def options(protocol, model):
+        parameters = plan.parameters("extract_embeddings", protocol=protocol, model=model, dataset="icbhi")
+        return json.loads(parameters)["options"]
+
+    assert options("published", "htsat") == {"train_seed": 0}
+    assert options("strict", "htsat") == {}
+    assert options("published", "wavlm") == {"normalise": True}
+    assert options("strict", "wavlm") == {"normalise": False}
