@@ -1,4 +1,4 @@
-"""Every published model of config/models.yaml: its row of the paper, its file, and the options that its loader knows."""
+"""Published models of config/models.yaml: their row of the paper, their file, and the options that loaders know."""
 
 import csv
 import json
