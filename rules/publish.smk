@@ -259,4 +259,5 @@ rule publish_all:
     input:
         expand("<results>/tables/{table}.{suffix}", table=plan.tables, suffix=["csv", "md", "tex"]),
         expand("<results>/figures/{figure}.svg", figure=plan.figures),
+        AUDIT,
         "<results>/report.html",
