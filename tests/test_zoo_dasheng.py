@@ -47,9 +47,9 @@ def test_dasheng(dasheng):
 
 def test_decibel_floor_of_the_batch_as_published(dasheng):
     golden = arrays("dasheng_base")
-    dasheng.frontend.batch_floor = True
+    dasheng.batch_floor = True
     vectors = dasheng.embed(clips())
-    dasheng.frontend.batch_floor = False
+    dasheng.batch_floor = False
     assert relative_error(vectors["block12"], golden["embedding_batch_of_two"]) < TOLERANCE
     assert relative_error(vectors["sigmoid"], golden["embedding_hf_logits_batch_of_two"]) < TOLERANCE
 
@@ -67,10 +67,13 @@ def test_ced_from_the_hub(tmp_path):
     golden = arrays("ced_base")
     state = state_dict("ced_base") | {"encoder.init_bn.num_batches_tracked": torch.tensor(1)}
     save_file(state, tmp_path / "model.safetensors")
-    ced = load_encoder("ced", tmp_path / "model.safetensors", batch_floor=True)
+    ced = load_encoder("ced", tmp_path / "model.safetensors")
     assert_decibels(ced.frontend(clips())[1, :, ::20], golden["mel_db_clip1"])
     assert relative_error(ced.embed(clips())["block12"], golden["embedding"]) < TOLERANCE
     assert relative_error(ced.embed(long_clip())["block12"], golden["embedding_12s_uncropped"]) < TOLERANCE
+    alone = ced.embed(clips(), torch.tensor([160000, 160000]))["block12"]
+    assert relative_error(alone[:1], ced.embed(clips()[:1])["block12"].numpy()) < 1e-6
+    assert relative_error(alone[:1], golden["embedding"][:1]) > 100 * TOLERANCE, "the floor of the pair is gone"
     with pytest.raises(RespfmError, match="of Dasheng"):
         load_encoder("dasheng", tmp_path / "model.safetensors")
 

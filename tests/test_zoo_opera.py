@@ -30,8 +30,8 @@ def opera_gt(tmp_path_factory):
     path = tmp_path_factory.mktemp("opera") / "encoder-operaGT.ckpt"
     table = position_table(384, 64, 1024)
     assert relative_error(table[0, ::64, :24], arrays("opera_gt")["pos_embed_slice"]) < TOLERANCE
-    state = {f"encoder.{key}": value for key, value in state_dict("opera_gt", {"pos_embed": table}).items()}
-    torch.save({"epoch": 1, "state_dict": {**state, "decoder_pred.weight": torch.zeros(1)}}, path)
+    state = {**state_dict("opera_gt", {"pos_embed": table}), "decoder_pred.weight": torch.zeros(1)}
+    torch.save({"epoch": 1, "state_dict": state}, path)
     return load_encoder("opera_gt", path)
 
 

@@ -34,7 +34,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "atst_frame": ("atst", {"architecture": "frame"}),
     "audiomae": ("audiomae", {}),
     "opera_gt": ("opera_gt", {}),
-    "ced": ("dasheng", {"architecture": "ced"}),
+    "ced": ("dasheng", {"architecture": "ced", "batch_floor": True}),
     "dasheng": ("dasheng", {}),
     "openl3": ("openl3", {}),
 }

@@ -62,16 +62,15 @@ class MelFrontend(nn.Module):
     With `batch_floor` it is the loudest of the batch, as in the published code.
     """
 
-    def __init__(self, batch_floor: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.batch_floor = batch_floor
         self.mel = torchaudio.transforms.MelSpectrogram(
             SAMPLE_RATE, n_fft=N_FFT, hop_length=HOP, f_min=0, f_max=8000, n_mels=N_MELS
         )
         self.decibels = torchaudio.transforms.AmplitudeToDB(top_db=TOP_DECIBELS)
 
-    def forward(self, waveforms: Tensor) -> Tensor:
-        axis = 0 if self.batch_floor else 1
+    def forward(self, waveforms: Tensor, batch_floor: bool = False) -> Tensor:
+        axis = 0 if batch_floor else 1
         return self.decibels(self.mel(waveforms).unsqueeze(axis)).squeeze(axis)
 
 
@@ -118,7 +117,8 @@ class DashengEncoder(ClipwiseEncoder):
     """Layers "block1".. : mean of the tokens after each block, the last after the final norm.
 
     "sigmoid" is what the paper took for Dasheng: the sigmoid of the last layer, because the published class applies it
-    to its output even where that is no classification. Recordings above 10 s are encoded in pieces.
+    to its output even where that is no classification. Recordings above 10 s are encoded in pieces. `batch_floor`
+    repeats that in the published code the dynamic range is that of the batch; with known lengths it is each clip's.
     """
 
     def __init__(
@@ -128,16 +128,26 @@ class DashengEncoder(ClipwiseEncoder):
         default_layer: str | None = None,
         batch_floor: bool = False,
     ) -> None:
-        self.network, self.frontend, self.architecture = network, MelFrontend(batch_floor), architecture
+        self.network, self.frontend, self.architecture = network, MelFrontend(), architecture
+        self.batch_floor = batch_floor
         blocks = [f"block{i}" for i in range(1, len(network.blocks) + 1)]
         layers = [*blocks, "sigmoid"] if architecture.sigmoid else blocks
         super().__init__(SAMPLE_RATE, layers, default_layer or blocks[-1], network, self.frontend)
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, dim]} of `waveforms` [B, samples]."""
+        return self._encode(waveforms, self.batch_floor)
+
+    def encode_unpadded(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """The same; neighbours never count."""
+        return self._encode(waveforms, batch_floor=False)
+
+    def _encode(self, waveforms: Tensor, batch_floor: bool) -> dict[str, Tensor]:
         width = self.network.patch_embed.proj.kernel_size[1]
         waveforms = F.pad(waveforms, (0, max(0, width * HOP - waveforms.shape[1])))
-        pieces = list(self.network.normalise(self.frontend(waveforms)).split(self.architecture.frames, dim=2))
+        pieces = list(
+            self.network.normalise(self.frontend(waveforms, batch_floor)).split(self.architecture.frames, dim=2)
+        )
         if self.architecture.pad_last and len(pieces) > 1:
             pieces[-1] = F.pad(pieces[-1], (0, self.architecture.frames - pieces[-1].shape[2]))
         layers = zip(*(self.network(piece) for piece in pieces), strict=True)

@@ -68,7 +68,7 @@ def load(
     checkpoint: Path | None = None, default_layer: str | None = None, pieces: str = "waveform", trust: bool = False
 ) -> OperaGTEncoder:
     """OPERA-GT from the published Lightning file, of which the decoder is left out."""
-    state = PUBLISHED.read(checkpoint, ["model.", "encoder."], trust=trust)
+    state = PUBLISHED.read(checkpoint, trust=trust)
     with torch.device("meta"):
         network = VisionTransformer(
             img_size=(FRAMES, OperaSpectrogram.n_mels),
