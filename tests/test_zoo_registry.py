@@ -39,15 +39,17 @@ def test_licence_is_stated(name):
 
 
 def test_quirks_belong_to_the_published_protocol():
-    config = merge(read_yaml(REPOSITORY / "config" / "config.yaml"), {"models": ["htsat", "wavlm"]})
+    config = merge(read_yaml(REPOSITORY / "config" / "config.yaml"), {"models": ["htsat", "wavlm", "opera_ct"]})
     config = merge(config, {"figures": {"layers": [], "embedding_map": ""}})
     plan = Plan(load_settings(config, REPOSITORY, "my.yaml"))
 
-    def options(protocol, model):
-        parameters = plan.parameters("extract_embeddings", protocol=protocol, model=model, dataset="icbhi")
+    def options(protocol, model, dataset="icbhi"):
+        parameters = plan.parameters("extract_embeddings", protocol=protocol, model=model, dataset=dataset)
         return json.loads(parameters)["options"]
 
     assert options("published", "htsat") == {"train_seed": 0}
     assert options("strict", "htsat") == {}
     assert options("published", "wavlm") == {"normalise": True}
     assert options("strict", "wavlm") == {"normalise": False}
+    assert options("published", "opera_ct") == options("strict", "opera_ct", "coughvid") == {}
+    assert options("published", "opera_ct", "coughvid") == {"min_seconds": 2}

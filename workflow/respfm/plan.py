@@ -222,7 +222,9 @@ class Plan:
 
     def _extract_embeddings(self, protocol: str, model: str, dataset: str) -> dict:
         entry = self.settings.models[model]
-        quirks = entry["published_options"] if protocol == "published" else {}
+        quirks = {}
+        if protocol == "published":
+            quirks = entry["published_options"] | entry["published_dataset_options"].get(dataset, {})
         return {
             "family": entry["family"],
             "weights": entry["weights"],
