@@ -7,7 +7,7 @@ from workspace import Workspace
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-MODELS = ("logmel_stats", "hubert_random", "m2d_real_sample", "m2d_real_sample_meanpool")
+MODELS = ("logmel_stats", "hubert_random", "m2d_real_random", "m2d_real_sample", "m2d_real_sample_meanpool")
 
 
 @pytest.fixture(scope="module")
