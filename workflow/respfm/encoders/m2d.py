@@ -5,7 +5,7 @@ with zeros (after normalisation); chunks are encoded on their own and every outp
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from respfm.encoders.frontends import mean_and_std
+from respfm.encoders.frontends import mean_and_std
 from respfm.errors import RespfmError
 from respfm.logmel import LogMel
 from respfm.m2d.checkpoint import load_checkpoint
@@ -108,6 +110,25 @@ class M2DAudioEncoder:
         return [*pieces, (last, last.shape[-1] // width - missing // width)]
 
 
+class DataNormalisedM2DEncoder(M2DAudioEncoder):
+    """The same with log-mels normalised by the statistics of the data, as the paper's plugin does it for MSM-MAE."""
+
+    def fit_statistics(self, waveforms: Iterable[Tensor]) -> None:
+        """Take mean and standard deviation of the log-mels of `waveforms` ([B, samples] each) for normalising."""
+        mean, std = self.network.norm_stats.tolist()
+        spectrograms = (self.spectrograms(batch) * std + mean for batch in waveforms)
+        self.network.norm_stats.data = self.network.norm_stats.new_tensor(mean_and_std(spectrograms))
+
+
+class DataNormalisedEncoder(M2DAudioEncoder):
+    """MSM-MAE in the paper's plugin: spectrograms are normalised by the statistics of the data, not the checkpoint's."""
+
+    def fit_statistics(self, waveforms: Iterable[Tensor]) -> None:
+        """Take mean and standard deviation of the log-mels of `waveforms` ([B, samples] each) for normalisation."""
+        statistics = mean_and_std(self.logmel(batch) for batch in waveforms)
+        self.network.norm_stats.data.copy_(torch.tensor(statistics))
+
+
 def load(
     checkpoint: Path | None = None,
     pooling: str = "concat",
@@ -115,6 +136,7 @@ def load(
     unit_frames: int | None = None,
     padding: str = "patch",
     norm_stats: Sequence[float] | None = None,
+    data_statistics: bool = False,
     random_seed: int | None = None,
     input_size: Sequence[int] | None = None,
     trust: bool = False,
@@ -123,8 +145,8 @@ def load(
     """Load a published or own checkpoint, or draw random weights from `random_seed` for a control.
 
     `input_size` (mels, frames) is needed only where neither name nor weights tell it; `norm_stats` (mean, standard
-    deviation) replaces the statistics of the checkpoint. `architecture` holds fields of M2DConfig: those of a random
-    network, or what a checkpoint is expected to have.
+    deviation) replaces the statistics of the checkpoint, as those of the data do with `data_statistics`.
+    `architecture` holds fields of M2DConfig: those of a random network, or what a checkpoint is expected to have.
     """
     if checkpoint is not None:
         network = load_checkpoint(checkpoint, encoder_only=True, input_size=input_size, trust=trust)
@@ -141,4 +163,5 @@ def load(
         raise RespfmError("M2D needs a checkpoint file, or `weights: random` with a random_seed")
     if norm_stats is not None:
         network.norm_stats.data = torch.tensor(norm_stats, dtype=torch.float32)
-    return M2DAudioEncoder(network, pooling, default_layer, unit_frames, padding)
+    encoder = DataNormalisedM2DEncoder if data_statistics else M2DAudioEncoder
+    return encoder(network, pooling, default_layer, unit_frames, padding)
