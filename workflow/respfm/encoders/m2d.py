@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from respfm.encoders.frontends import mean_and_std
-from respfm.encoders.frontends import mean_and_std
 from respfm.errors import RespfmError
 from respfm.logmel import LogMel
 from respfm.m2d.checkpoint import load_checkpoint
@@ -110,18 +109,8 @@ class M2DAudioEncoder:
         return [*pieces, (last, last.shape[-1] // width - missing // width)]
 
 
-class DataNormalisedM2DEncoder(M2DAudioEncoder):
-    """The same with log-mels normalised by the statistics of the data, as the paper's plugin does it for MSM-MAE."""
-
-    def fit_statistics(self, waveforms: Iterable[Tensor]) -> None:
-        """Take mean and standard deviation of the log-mels of `waveforms` ([B, samples] each) for normalising."""
-        mean, std = self.network.norm_stats.tolist()
-        spectrograms = (self.spectrograms(batch) * std + mean for batch in waveforms)
-        self.network.norm_stats.data = self.network.norm_stats.new_tensor(mean_and_std(spectrograms))
-
-
 class DataNormalisedEncoder(M2DAudioEncoder):
-    """MSM-MAE in the paper's plugin: spectrograms are normalised by the statistics of the data, not the checkpoint's."""
+    """MSM-MAE in the paper's plugin: log-mels are normalised by the statistics of the data, not the checkpoint's."""
 
     def fit_statistics(self, waveforms: Iterable[Tensor]) -> None:
         """Take mean and standard deviation of the log-mels of `waveforms` ([B, samples] each) for normalisation."""
@@ -163,5 +152,5 @@ def load(
         raise RespfmError("M2D needs a checkpoint file, or `weights: random` with a random_seed")
     if norm_stats is not None:
         network.norm_stats.data = torch.tensor(norm_stats, dtype=torch.float32)
-    encoder = DataNormalisedM2DEncoder if data_statistics else M2DAudioEncoder
+    encoder = DataNormalisedEncoder if data_statistics else M2DAudioEncoder
     return encoder(network, pooling, default_layer, unit_frames, padding)
