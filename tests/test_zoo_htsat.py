@@ -8,6 +8,7 @@ from respfm.encoders import load_encoder
 from respfm.encoders.opera_audio import trim_silence
 from respfm.errors import RespfmError
 from respfm.logmel import mel_filters
+from safetensors.torch import save_file
 from zoo_golden import arrays, description, relative_error, state_dict
 
 GOLDEN = {"htsat": "htsat_audioset", "laion_clap": "laion_clap_htsat_tiny", "clap_2023": "msclap_2023"}
@@ -72,6 +73,17 @@ def test_short_clip_is_repeated_whether_padded_or_not(clap):
         assert relative_error(vector, arrays(GOLDEN[name])["embedding_2p3_repeatpad"]) < 1e-4
     elif name == "clap_2023":
         assert relative_error(vector, vectors["projection"][:1].numpy()) < 1e-5
+
+
+def test_hub_file_of_laion_clap_gives_the_same(clap, tmp_path):
+    name, encoder, clips, vectors = clap
+    if name == "laion_clap":
+        state = {f"audio_model.audio_encoder.{key}": value for key, value in encoder.network.trunk.state_dict().items()}
+        for key, value in encoder.projection.state_dict().items():
+            state[f"audio_projection.linear{1 + int(key[0]) // 2}{key[1:]}"] = value
+        save_file({**state, "logit_scale_a": torch.ones(1)}, tmp_path / "model.safetensors")
+        vector = load_encoder(name, tmp_path / "model.safetensors").embed(clips[:1])["projection"]
+        torch.testing.assert_close(vector, vectors["projection"][:1], rtol=0, atol=1e-6)
 
 
 def test_training_mode_repeats_by_its_seed_and_depends_on_the_batch(clap):

@@ -35,6 +35,8 @@ _NAMES = {
     r"\.mlp\.fc1\.": ".intermediate.dense.",
     r"\.mlp\.fc2\.": ".output.dense.",
 }
+_HUB_TRUNK, _HUB_PROJECTION = "audio_model.audio_encoder.", "audio_projection."
+_HUB_NAMES = {r"^linear1\.": "0.", r"^linear2\.": "2."}
 
 
 class HTSAT(nn.Module):
@@ -190,7 +192,12 @@ VARIANTS = {
         "sed_model.",
     ),
     "laion_clap": Variant(
-        Published("LAION-CLAP", "630k-audioset-best.pt", "https://huggingface.co/lukewys/laion_clap"),
+        Published(
+            "LAION-CLAP",
+            "630k-audioset-best.pt",
+            "https://huggingface.co/lukewys/laion_clap or, the same weights in model.safetensors, "
+            "https://huggingface.co/laion/clap-htsat-unfused",
+        ),
         "module.audio_branch.",
         sample_rate=48000,
         mel=(48000, 1024, 480, 64, 50, 14000),
@@ -226,13 +233,14 @@ def load(
         return OperaCTEncoder(fill_trunk(HTSAT(), state, OPERA_CT, checkpoint), default_layer, **quirks)
     variant = VARIANTS[architecture]
     state = variant.published.read(checkpoint, trust=trust)
-    trunk = below(state, variant.trunk)
+    trunk = below(state, variant.trunk) or below(state, _HUB_TRUNK)
     network = fill_trunk(HTSAT(), trunk, variant.published, checkpoint)
     frontend = DecibelMel(*variant.mel)
     frontend.filters = trunk.get("logmel_extractor.melW", frontend.filters)
     head = None
     if variant.head is not None:
-        head = variant.published.fill(variant.head(), below(state, variant.projection), checkpoint)
+        projection = below(state, variant.projection) or rename(below(state, _HUB_PROJECTION), _HUB_NAMES)
+        head = variant.published.fill(variant.head(), projection, checkpoint)
     return HTSATEncoder(variant, network, head, frontend, default_layer, **quirks)
 
 
