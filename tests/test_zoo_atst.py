@@ -5,9 +5,8 @@ import argparse
 import pytest
 import torch
 import zoo_formula
-from respfm.encoders import load_encoder
 from respfm.errors import RespfmError
-from zoo_golden import arrays, relative_error, state_dict
+from zoo_golden import arrays, load_published, relative_error, state_dict
 
 TOLERANCE = 1e-4
 
@@ -25,8 +24,8 @@ def atst_clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("atst") / "base.ckpt"
     teacher = {f"module.backbone.{key}": value for key, value in state_dict("atst_clip_base").items()}
     heads = {"module.head.mlp.0.weight": torch.zeros(2, 2)}
-    torch.save({"teacher": {**teacher, **heads}, "student": heads, "args": argparse.Namespace(arch="base")}, path)
-    return load_encoder("atst_clip", path)
+    content = {"teacher": {**teacher, **heads}, "student": heads, "args": argparse.Namespace(arch="base")}
+    return load_published("atst_clip", content, path)
 
 
 def test_atst_clip(atst_clip):
@@ -65,8 +64,8 @@ def test_atst_frame(tmp_path):
     teacher = {f"model.teacher.encoder.{key}": value for key, value in state_dict("atst_frame_base").items()}
     student = {"model.student.encoder.pos_embed": torch.zeros(1, 251, 768)}
     path = tmp_path / "atstframe_base.ckpt"
-    torch.save({"state_dict": {**student, **teacher}, "epoch": 1}, path)
-    atst_frame = load_encoder("atst_frame", path)
+    content = {"state_dict": {**student, **teacher}, "epoch": 1}
+    atst_frame = load_published("atst_frame", content, path)
     assert relative_error(atst_frame.embed(clips())["all"], golden["embedding"]) < TOLERANCE
     assert relative_error(atst_frame.embed(clip(12.0))["all"], golden["embedding_12s_uncropped"]) < TOLERANCE
     padded = torch.nn.functional.pad(clip(2.3), (0, 3200), value=0.3)
@@ -74,4 +73,4 @@ def test_atst_frame(tmp_path):
     assert relative_error(alone, golden["embedding_2p3_unpadded"]) < TOLERANCE
     assert atst_frame.embed(clip(2.3)[:, :10])["all"].shape == (1, 9216)
     with pytest.raises(RespfmError, match=r"not base\.ckpt of ATST-Clip"):
-        load_encoder("atst_clip", path)
+        load_published("atst_clip", content, path)

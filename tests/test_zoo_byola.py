@@ -9,7 +9,7 @@ import torch
 import zoo_formula
 from respfm.encoders import load_encoder
 from respfm.errors import RespfmError
-from zoo_golden import arrays, description, relative_error, state_dict
+from zoo_golden import arrays, description, load_published, relative_error, state_dict
 
 TOLERANCE = 1e-4
 
@@ -23,8 +23,7 @@ def short() -> torch.Tensor:
 
 
 def load(name: str, family: str, path: Path, **options):
-    torch.save(state_dict(name), path)
-    return load_encoder(family, path, norm_stats=arrays(name)["norm_stats"].tolist(), **options)
+    return load_published(family, state_dict(name), path, norm_stats=arrays(name)["norm_stats"].tolist(), **options)
 
 
 @pytest.mark.parametrize(("name", "family"), [("byola_v1_d2048", "byola"), ("byola_v2_d3072", "byola_v2")])
@@ -48,8 +47,7 @@ def test_byola(name, family, tmp_path):
 
 
 def test_statistics_of_the_data(tmp_path):
-    torch.save(state_dict("byola_v1_d2048"), tmp_path / "byola.pth")
-    encoder = load_encoder("byola", tmp_path / "byola.pth")
+    encoder = load_published("byola", state_dict("byola_v1_d2048"), tmp_path / "byola.pth")
     encoder.fit_statistics([clips()[:1], clips()[1:]])
     assert relative_error(torch.tensor([encoder.mean, encoder.std]), arrays("byola_v1_d2048")["norm_stats"]) < TOLERANCE
 
@@ -58,8 +56,7 @@ def test_width_is_that_of_the_file(tmp_path):
     state = state_dict("byola_v1_d2048")
     narrow = {"fc.0.weight": state["fc.0.weight"][:512], "fc.0.bias": state["fc.0.bias"][:512]}
     narrow |= {"fc.3.weight": state["fc.3.weight"][:512, :512], "fc.3.bias": state["fc.3.bias"][:512]}
-    torch.save({**state, **narrow}, tmp_path / "d512.pth")
-    encoder = load_encoder("byola", tmp_path / "d512.pth")
+    encoder = load_published("byola", {**state, **narrow}, tmp_path / "d512.pth")
     assert encoder.embed(short())["fc2"].shape == (1, 512)
     assert encoder.embed(short()[:, :100])["fc2"].isfinite().all()
 
@@ -73,9 +70,8 @@ def test_training_mode_repeats(tmp_path):
 
 
 def test_the_other_version_is_refused(tmp_path):
-    torch.save(state_dict("byola_v1_d2048"), tmp_path / "v1.pth")
     with pytest.raises(RespfmError, match="not AudioNTT2022-BYOLA"):
-        load_encoder("byola_v2", tmp_path / "v1.pth")
+        load_published("byola_v2", state_dict("byola_v1_d2048"), tmp_path / "v1.pth")
 
 
 def test_published_weights():

@@ -5,7 +5,7 @@ import torch
 import zoo_formula
 from respfm.encoders import load_encoder
 from respfm.errors import RespfmError
-from zoo_golden import arrays, relative_error, state_dict
+from zoo_golden import arrays, load_published, relative_error, state_dict
 
 TOLERANCE = 1e-4
 LOUD = -40
@@ -31,8 +31,7 @@ def panns():
 def cnn14(panns, tmp_path_factory):
     path = tmp_path_factory.mktemp("panns") / "Cnn14_16k_mAP=0.438.pth"
     tables = {"logmel_extractor.melW": torch.zeros(257, 64), "fc_audioset.bias": torch.zeros(527)}
-    torch.save({**panns, "model": {**panns["model"], **tables}}, path)
-    return load_encoder("cnn14", path)
+    return load_published("cnn14", {**panns, "model": {**panns["model"], **tables}}, path)
 
 
 def test_cnn14(cnn14):
@@ -74,8 +73,8 @@ def test_clap_2022(tmp_path):
     golden = arrays("msclap_2022")
     tables = {"audio_encoder.base.logmel_extractor.melW": torch.zeros(513, 64)}
     text = {"caption_encoder.projection.linear1.weight": torch.zeros(2, 2)}
-    torch.save({"model": {**state_dict("msclap_2022"), **tables, **text}}, tmp_path / "CLAP_weights_2022.pth")
-    clap = load_encoder("clap_2022", tmp_path / "CLAP_weights_2022.pth")
+    content = {"model": {**state_dict("msclap_2022"), **tables, **text}}
+    clap = load_published("clap_2022", content, tmp_path / "CLAP_weights_2022.pth")
     short, long = (torch.from_numpy(zoo_formula.clip(44100, seconds))[None] for seconds in (2.3, 12.0))
     vectors = [clap.embed(short), clap.embed(long[:, : 5 * 44100])]
     for i, vector in enumerate(vectors):
@@ -97,10 +96,8 @@ def test_clap_2022(tmp_path):
     ],
 )
 def test_files_that_do_not_fit(panns, tmp_path, change, complaint):
-    path = tmp_path / "other.pth"
-    torch.save({"model": change(panns["model"])}, path)
     with pytest.raises(RespfmError, match=complaint):
-        load_encoder("cnn14", path)
+        load_published("cnn14", {"model": change(panns["model"])}, tmp_path / "other.pth")
 
 
 def test_missing_file_says_where_to_get_it(tmp_path):

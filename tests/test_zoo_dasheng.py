@@ -7,7 +7,7 @@ from respfm.encoders import load_encoder
 from respfm.encoders.dasheng import ARCHITECTURES, Dasheng
 from respfm.errors import RespfmError
 from safetensors.torch import save_file
-from zoo_golden import arrays, relative_error, state_dict
+from zoo_golden import arrays, load_published, relative_error, state_dict
 
 TOLERANCE = 1e-4
 
@@ -31,8 +31,8 @@ def assert_decibels(actual: torch.Tensor, expected) -> None:
 def dasheng(tmp_path_factory):
     path = tmp_path_factory.mktemp("dasheng") / "dasheng_base.pt"
     tables = {"front_end.0.spectrogram.window": torch.zeros(512), "front_end.0.mel_scale.fb": torch.zeros(257, 64)}
-    torch.save({"model": state_dict("dasheng_base", tables), "config": {"embed_dim": 768}}, path)
-    return load_encoder("dasheng", path)
+    content = {"model": state_dict("dasheng_base", tables), "config": {"embed_dim": 768}}
+    return load_published("dasheng", content, path)
 
 
 def test_dasheng(dasheng):
@@ -76,12 +76,12 @@ def test_ced_from_the_hub(tmp_path):
     assert relative_error(alone[:1], golden["embedding"][:1]) > 100 * TOLERANCE, "the floor of the pair is gone"
     with pytest.raises(RespfmError, match="of Dasheng"):
         load_encoder("dasheng", tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
 
 
 @pytest.mark.parametrize(("dim", "heads"), [(1280, 16), (1536, 24)])
 def test_larger_sizes(dim, heads, tmp_path):
     network = Dasheng(ARCHITECTURES["dasheng"], dim, depth=1)
-    torch.save({"model": network.state_dict()}, tmp_path / "large.pt")
-    encoder = load_encoder("dasheng", tmp_path / "large.pt")
+    encoder = load_published("dasheng", {"model": network.state_dict()}, tmp_path / "large.pt")
     assert encoder.network.blocks[0].attn.num_heads == heads
     assert encoder.embed(clips()[:1, :16000])["block1"].shape == (1, dim)

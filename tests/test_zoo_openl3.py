@@ -5,8 +5,7 @@ import pytest
 import torch
 import torchaudio
 import zoo_formula
-from respfm.encoders import load_encoder
-from zoo_golden import arrays, relative_error, state_dict
+from zoo_golden import arrays, load_published, relative_error, state_dict
 
 TOLERANCE = 1e-4
 BINS, TAPS = 1025, 2048
@@ -30,8 +29,7 @@ def openl3(tmp_path_factory):
     assert relative_error(bands.sum(1), arrays("openl3_env_mel256_6144")["mel_basis_row_sums"]) < TOLERANCE
     tables = {**fourier_kernels(), "speclayer.mel_basis": bands.contiguous()}
     path = tmp_path_factory.mktemp("openl3") / "torchopenl3_mel256_env_6144.pth.tar"
-    torch.save(state_dict("openl3_env_mel256_6144", tables), path)
-    return load_encoder("openl3", path)
+    return load_published("openl3", state_dict("openl3_env_mel256_6144", tables), path)
 
 
 def test_frames(openl3):

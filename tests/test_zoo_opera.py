@@ -7,7 +7,7 @@ import zoo_formula
 from respfm.encoders import load_encoder
 from respfm.encoders.opera_audio import OperaSpectrogram, repeat_in_front, trim_silence
 from respfm.errors import RespfmError
-from zoo_golden import arrays, relative_error, state_dict
+from zoo_golden import arrays, load_published, relative_error, state_dict
 
 TOLERANCE = 1e-4
 
@@ -31,8 +31,7 @@ def opera_gt(tmp_path_factory):
     table = position_table(384, 64, 1024)
     assert relative_error(table[0, ::64, :24], arrays("opera_gt")["pos_embed_slice"]) < TOLERANCE
     state = {**state_dict("opera_gt", {"pos_embed": table}), "decoder_pred.weight": torch.zeros(1)}
-    torch.save({"epoch": 1, "state_dict": state}, path)
-    return load_encoder("opera_gt", path)
+    return load_published("opera_gt", {"epoch": 1, "state_dict": state}, path)
 
 
 def test_opera_gt(opera_gt):
@@ -58,8 +57,8 @@ def test_audiomae(tmp_path):
     golden = arrays("audiomae_vitb_as2m")
     table = position_table(768, 64, 512)
     assert relative_error(table[0, ::32, :24], golden["pos_embed_slice"]) < TOLERANCE
-    torch.save({"model": {**state_dict("audiomae_vitb_as2m", {"pos_embed": table})}}, tmp_path / "pretrained.pth")
-    encoder = load_encoder("audiomae", tmp_path / "pretrained.pth")
+    content = {"model": state_dict("audiomae_vitb_as2m", {"pos_embed": table})}
+    encoder = load_published("audiomae", content, tmp_path / "pretrained.pth")
     bank = encoder.filter_bank(trim_silence(clip(12.0))[:160000])
     assert bank.shape == tuple(golden["fbank_shapes"][0])
     difference = (bank[::20] - torch.from_numpy(golden["fbank_12_0"])).abs()
@@ -101,6 +100,5 @@ def test_silence_and_clicks(opera_gt):
 def test_files_that_are_missing_or_of_another_model(tmp_path):
     with pytest.raises(RespfmError, match=r"encoder-operaGT\.ckpt; get it from"):
         load_encoder("opera_gt")
-    torch.save({"model": {"cls_token": torch.zeros(1, 1, 768)}}, tmp_path / "other.pth")
     with pytest.raises(RespfmError, match=r"not pretrained\.pth of AudioMAE"):
-        load_encoder("audiomae", tmp_path / "other.pth")
+        load_published("audiomae", {"model": {"cls_token": torch.zeros(1, 1, 768)}}, tmp_path / "other.pth")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import zoo_formula
+from respfm.encoders import load_encoder
 
 GOLDEN = Path(__file__).parent / "golden" / "zoo"
 
@@ -43,3 +44,12 @@ def relative_error(actual: torch.Tensor | np.ndarray, expected: np.ndarray) -> f
     actual = np.asarray(actual)
     assert actual.shape == expected.shape
     return float(np.abs(actual - expected).max() / np.abs(expected).max())
+
+
+def load_published(family: str, content: object, path: Path, **options):
+    """Encoder `family` from `content`, saved to `path` as the publisher does; the large file is removed again."""
+    torch.save(content, path)
+    try:
+        return load_encoder(family, path, **options)
+    finally:
+        path.unlink()
