@@ -24,7 +24,7 @@ _HARMLESS = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
     (_SCALAR, "numpy._core.multiarray.scalar"),
 ]
-"""What training scripts leave in checkpoints beside the weights: their options and scores."""
+"""What training scripts leave in checkpoints beside the weights: options, and scores as numpy's scalars."""
 
 
 @dataclass(frozen=True)
