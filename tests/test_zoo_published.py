@@ -22,7 +22,7 @@ def saved(path, content):
 
 
 def test_options_and_scores_beside_the_weights_are_read(tmp_path):
-    beside = {"args": argparse.Namespace(lr=0.1), "best": np.float64(0.4), "epoch": 3}
+    beside = {"args": argparse.Namespace(lr=0.1), "best": np.float64(0.4), "epoch": 3, "sampler": np.arange(3)}
     file = saved(tmp_path / "model.ckpt", {**beside, "state_dict": {"module.a": torch.ones(2, dtype=torch.float16)}})
     state = MODEL.read(file, ["module."])
     assert list(state) == ["a"]

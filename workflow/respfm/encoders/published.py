@@ -16,15 +16,19 @@ from respfm.weights import read_weights
 
 _WRAPPINGS = ("state_dict", "model")
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_SCALAR = np.float64().__reduce__()[0]
+_NUMPY_MAKERS = {"scalar": np.float64().__reduce__()[0], "_reconstruct": np.empty(0).__reduce__()[0]}
 _HARMLESS = [
     argparse.Namespace,
+    np.ndarray,
     np.dtype,
-    type(np.dtype(np.float64)),
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
+    *sorted({type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "?efd"}, key=repr),
+    *(
+        (maker, f"numpy.{core}.multiarray.{name}")
+        for name, maker in _NUMPY_MAKERS.items()
+        for core in ("core", "_core")
+    ),
 ]
-"""What training scripts leave in checkpoints beside the weights: options, and scores as numpy's scalars."""
+"""What training scripts leave in checkpoints beside the weights: options, scores, the order of the data (PANNs)."""
 
 
 @dataclass(frozen=True)
