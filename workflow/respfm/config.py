@@ -184,6 +184,9 @@ def _cross_check(settings: Settings, source: str) -> None:
         background = run.get("background")
         if background:
             _require(background, settings.mixtures, f"config/pretraining.yaml: {name}: background mixture")
+        for key in ("init_from", "teacher"):
+            if model := run.get(key, {}).get("model"):
+                _require(model, settings.models, f"config/pretraining.yaml: {name}: {key}: model")
         _check_ancestry(name, settings.runs)
     for name, mixture in settings.mixtures.items():
         for part in mixture["parts"]:
