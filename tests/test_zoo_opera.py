@@ -46,6 +46,11 @@ def test_opera_gt(opera_gt):
         assert relative_error(opera_gt.embed(clip(seconds)[None])["block12"][0], expected) < TOLERANCE
 
 
+@pytest.mark.parametrize(("samples", "pieces"), [(100, 1), (130880, 1), (130881, 2), (196319, 2), (196320, 3)])
+def test_pieces_overlap_by_half_and_the_rest_follows(opera_gt, samples, pieces):
+    assert [len(piece) for piece in opera_gt.waveform_pieces(torch.rand(samples))] == pieces * [256]
+
+
 def test_opera_gt_as_for_coswara(opera_gt):
     opera_gt.pieces, usual = opera_gt.spectrogram_pieces, opera_gt.pieces
     vector = opera_gt.embed(clip(12.0)[None])["block12"][0]

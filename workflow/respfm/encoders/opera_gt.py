@@ -54,8 +54,8 @@ class OperaGTEncoder(ClipwiseEncoder):
         return dict(zip(self.layers, vectors, strict=True))
 
     def waveform_pieces(self, waveform: Tensor) -> list[Tensor]:
-        """Spectrograms of overlapping pieces of `waveform` [samples]."""
-        starts = range(0, max(1, len(waveform) - UNIT // 2), UNIT // 2)
+        """Spectrograms of the pieces that fit in `waveform` [samples], and of the rest from the middle of the last."""
+        starts = range(0, len(waveform) - UNIT // 2 + 1, UNIT // 2) if len(waveform) > UNIT else [0]
         return [self.frontend(repeat_in_front(waveform[start : start + UNIT], UNIT)) for start in starts]
 
     def spectrogram_pieces(self, waveform: Tensor) -> list[Tensor]:
