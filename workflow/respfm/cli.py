@@ -68,11 +68,10 @@ def _embed(arguments: argparse.Namespace) -> None:
     )
 
 
-def _doctor(arguments: argparse.Namespace) -> None:
+def _doctor(arguments: argparse.Namespace) -> int:
     from respfm.doctor import examine
 
-    if not examine(_settings(arguments.configfile)):
-        raise SystemExit(1)
+    return 0 if examine(_settings(arguments.configfile)) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,8 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; exit status 1 and one sentence on stderr for what the user can mend."""
     options = _parser().parse_args(arguments)
     try:
-        options.function(options)
+        return options.function(options) or 0
     except RespfmError as error:
         print(f"respfm: {error}", file=sys.stderr)
         return 1
-    return 0
