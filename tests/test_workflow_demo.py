@@ -91,6 +91,11 @@ def test_a_random_model_is_called_random(results):
     assert all("random" in " ".join(filter(None, row.values())).lower() for row in marked)
 
 
+def test_snakemakes_own_report_works(demo):
+    demo.snakemake("--report", "snakemake-report.zip")
+    assert (demo.root / "snakemake-report.zip").stat().st_size > 100_000
+
+
 def test_a_second_run_does_nothing(demo):
     assert demo.jobs() == {}
 
