@@ -28,7 +28,7 @@ pathvars:
 wildcard_constraints:
     protocol="published|strict",
     dataset=one_of(plan.sources),
-    shard=r"\d{3}",
+    shard=r"\d{3,5}",
     mixture=one_of(plan.mixtures),
     run=one_of(plan.runs),
     model=one_of([*plan.models, *plan.checkpoint_models()]),
@@ -36,12 +36,24 @@ wildcard_constraints:
     table=r"table\d(_strict)?",
 
 
+# Seconds each, where a cluster would queue for minutes.
 localrules:
     all,
     retrieve_all,
+    curate_all,
     pretrain_all,
     embed_all,
     probe_all,
+    publish_all,
+    make_demo_corpus,
+    build_task,
+    make_table,
+    plot_layers,
+    plot_data_scale,
+    plot_agreement,
+    plot_audit,
+    plot_curves,
+    write_report,
 
 
 include: "rules/retrieve.smk"

@@ -4,6 +4,7 @@ Inputs: the configuration, config/{datasets,tasks,models,pretraining}.yaml and t
 Outputs: `plan`, code digests under <results>/.code, helper functions.
 """
 
+import functools
 import os
 import re
 import sys
@@ -38,7 +39,7 @@ MEMORY_GB = plan.config["resources"]["memory_gb"]
 GPUS = plan.config["resources"]["gpus"]
 DEVICE = plan.config["device"]
 # What computes a result but does not decide it is handed over as a resource, which is no reason to run again.
-MACHINE = canonical_json({**plan.config["machine"], "device": DEVICE, "threads": PRETRAIN_THREADS})
+MACHINE = canonical_json({**plan.config["machine"], "device": DEVICE, "threads": PRETRAIN_THREADS, "gpus": GPUS})
 
 STATIC = Path(os.path.relpath(ROOT / "resources"))
 PAPER = expand(str(STATIC / "paper" / "table{number}.csv"), number=range(1, 5))
@@ -54,6 +55,7 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+@functools.cache
 def code(rule, *modules):
     """Digest file of the code that `rule` runs; rewritten only when that code changes."""
     path = RESULTS / ".code" / f"{'.'.join([rule, *(m.rpartition('.')[2] for m in modules)])}.sha256"
@@ -84,6 +86,11 @@ def memory(gigabytes):
 def minutes(count):
     """Run time in minutes that doubles with each retry."""
     return lambda wildcards, attempt: count * 2 ** (attempt - 1)
+
+
+def gres(gpus):
+    """GPUs on each node of a Slurm job; nothing for none."""
+    return f"gpu:{gpus}" if gpus else ""
 
 
 def result(path):

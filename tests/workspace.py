@@ -12,6 +12,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 
 
+def job_counts(text: str) -> dict[str, int]:
+    """Number of jobs by rule in what a dry run prints."""
+    if "Nothing to be done" in text:
+        return {}
+    table = re.search(r"^job +count\n[- ]+\n((?:\w+ +\d+\n)+)", text, re.MULTILINE)
+    counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table.group(1), re.MULTILINE)}
+    counts.pop("total")
+    return counts
+
+
 class Workspace:
     """A copy of all files of the repository that are tracked or new, at `root`."""
 
@@ -46,13 +56,7 @@ class Workspace:
     def jobs(self, *arguments: str) -> dict[str, int]:
         """Number of jobs that would run, by rule."""
         done = self.snakemake("--dry-run", *arguments)
-        text = done.stdout + done.stderr
-        if "Nothing to be done" in text:
-            return {}
-        table = re.search(r"^job +count\n[- ]+\n((?:\w+ +\d+\n)+)", text, re.MULTILINE)
-        counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table.group(1), re.MULTILINE)}
-        counts.pop("total")
-        return counts
+        return job_counts(done.stdout + done.stderr)
 
     @contextmanager
     def edited(self, name: str, old: str, new: str) -> Iterator[None]:

@@ -4,13 +4,13 @@ import json
 
 from respfm.cache import write_shard
 from respfm.joblog import job_log
-from respfm.recordings import read_recordings, shard_of
+from respfm.recordings import read_shard
 from respfm.sources import raw_root
 
 with job_log(snakemake.log[0]):
     cfg = json.loads(snakemake.params.cfg)
     root = raw_root(snakemake.input.sources)
-    rows = shard_of(read_recordings(snakemake.input.recordings), cfg.pop("shard"), cfg.pop("shards"))
+    rows = read_shard(snakemake.input.recordings, cfg.pop("shard"), cfg.pop("shards"))
     write_shard(
         snakemake.output.shard,
         list(rows["id"]),

@@ -1,0 +1,91 @@
+"""What grows with the data stays affordable: the plan of the whole DAG, and one shard of a table of millions."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from respfm.config import load_settings, merge, read_yaml
+from respfm.errors import RespfmError
+from respfm.plan import Plan
+from respfm.recordings import read_shard
+from workspace import REPOSITORY, SNAKEMAKE, Workspace, job_counts
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("scale"))
+
+
+def dry_run(workspace: Workspace, *configs: str) -> tuple[dict[str, int], int]:
+    """Number of jobs by rule, and the peak of the planner's resident memory in bytes."""
+    command = [*SNAKEMAKE, "--dry-run", "--quiet", "rules", "--cores", "2", "--configfile", *configs]
+    with subprocess.Popen(
+        command, cwd=workspace.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        text = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, text
+    return job_counts(text), usage.ru_maxrss * 1024
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+@pytest.mark.parametrize(("configs", "clips"), [([], 2_005_132), (["tests/audioset_x10.yaml"], 20_051_320)])
+def test_the_whole_paper_is_planned_in_less_than_a_gigabyte(workspace, configs, clips):
+    configs = ["config/paper.yaml", *configs]
+    config = {}
+    for name in configs:
+        config = merge(config, read_yaml(REPOSITORY / name))
+    plan = Plan(load_settings(config, REPOSITORY))
+    jobs, peak = dry_run(workspace, *configs)
+    shards = {name: entry["shards"] for name, entry in plan.settings.datasets.items()}
+    assert plan.settings.datasets["audioset"]["expected"]["recordings"] == clips
+    assert clips / shards["audioset"] < 4100
+    assert jobs["cache_logmel"] == sum(shards[name] for name in plan.mixture_datasets)
+    assert jobs["pretrain_encoder"] == len(plan.runs) >= 9
+    assert jobs["extract_embeddings"] == 2 * len(plan.models) * 5 >= 220
+    assert jobs["train_probe"] == jobs["fit_probe"] == len(plan.models) * 7
+    assert peak < 1e9
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    """1,000 recordings in five row groups, 99 of them quarantined."""
+    ids = [f"clip{i:04d}" for i in range(1000)]
+    frame = pd.DataFrame({"id": ids, "path": [f"{name}.wav" for name in ids], "patient": "", "quarantine": ""})
+    frame.loc[np.random.default_rng(0).permutation(1000)[:99], "quarantine"] = "silent"
+    frame.to_parquet(tmp_path / "recordings.parquet", index=False, row_group_size=200)
+    return tmp_path / "recordings.parquet"
+
+
+@pytest.mark.parametrize("shards", [1, 7, 90, 2000])
+def test_shards_are_the_usable_recordings_cut_evenly(table, shards):
+    blocks = [read_shard(table, shard, shards) for shard in range(shards)]
+    frame = pd.read_parquet(table)
+    expected = frame.loc[frame["quarantine"] == "", ["id", "path"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True).astype(expected.dtypes), expected)
+    sizes = {len(block) for block in blocks}
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_shard_reads_no_more_of_the_table_than_its_own_rows(table):
+    whole = read_shard(table, 0, 10)
+    chunk = pq.ParquetFile(table).metadata.row_group(4).column(0)
+    content = bytearray(table.read_bytes())
+    start = min(chunk.dictionary_page_offset, chunk.data_page_offset)
+    content[start : start + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    table.write_bytes(content)
+    pd.testing.assert_frame_equal(read_shard(table, 0, 10), whole)
+    with pytest.raises(RespfmError, match="no whole recordings table"):
+        read_shard(table, 9, 10)
+
+
+def test_a_table_without_the_columns_is_refused(tmp_path):
+    pd.DataFrame({"id": ["a"]}).to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(RespfmError, match=r"other\.parquet is no whole recordings table"):
+        read_shard(tmp_path / "other.parquet", 0, 1)
