@@ -32,7 +32,7 @@ def test_shipped_configurations_are_valid(path):
     [
         ({"modles": []}, r"my\.yaml: unknown key 'modles' at the top level; did you mean 'models'"),
         ({"probe": {"epoch": 3}}, r"unknown key 'epoch' at probe; did you mean 'epochs'"),
-        ({"probe": {"epochs": "1e3"}}, r"probe\.epochs.*is not of type 'integer'"),
+        ({"probe": {"epochs": "1e3"}}, r"probe\.epochs is the text '1e3' .*but a whole number is expected"),
         ({"tasks": ["T5", "T12"]}, r"task 'T12' does not exist; did you mean 'T1"),
         ({"models": ["m2d_dem"]}, r"model 'm2d_dem' does not exist; did you mean 'm2d_demo'"),
         ({"protocols": ["strickt"]}, r"protocols\.0 is 'strickt'.*did you mean 'strict'"),

@@ -9,14 +9,13 @@ from respfm import __version__
 from respfm.errors import RespfmError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DEFAULT_CONFIG = REPOSITORY / "config" / "config.yaml"
 
 
 def _settings(configfiles: Sequence[str]):
-    from respfm.config import load_settings, merge, read_yaml
+    from respfm.config import load_settings, read_configs
 
-    config: dict = {}
-    for path in configfiles:
-        config = merge(config, read_yaml(Path(path)))
+    config = read_configs([Path(path) for path in configfiles], DEFAULT_CONFIG)
     return load_settings(config, REPOSITORY, ", ".join(configfiles))
 
 
@@ -45,6 +44,8 @@ def _demo_data(arguments: argparse.Namespace) -> None:
     corpus = settings.config.get("demo_corpus")
     if corpus is None:
         raise RespfmError(f"{', '.join(arguments.configfile)} has no demo_corpus; use config/config.yaml")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise RespfmError(f"{arguments.out} is a file; name a folder, which is made if need be")
     from respfm.plan import Plan
 
     for dataset in Plan(settings).sources:
@@ -78,13 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("respfm", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    default = [str(REPOSITORY / "config" / "config.yaml")]
 
     def add(name: str, function, text: str, configured: bool = True) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function)
         if configured:
-            command.add_argument("--configfile", nargs="+", default=default, help="as for snakemake")
+            command.add_argument("--configfile", nargs="+", default=[str(DEFAULT_CONFIG)], help="as for snakemake")
         return command
 
     add("plan", _plan, "what a configuration needs: downloads, disk, work by hand, GPU hours")

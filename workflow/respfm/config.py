@@ -3,8 +3,8 @@
 Every complaint is one sentence that names the file and the key, what is wrong, and the nearest valid choice.
 """
 
-import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,17 @@ from typing import Any
 import jsonschema
 import yaml
 
-from respfm.errors import RespfmError
+from respfm.errors import RespfmError, suggest
 
 REGISTRIES = ("datasets", "tasks", "models", "pretraining")
+TYPES = {
+    "object": "a mapping, `key: value`",
+    "array": "a list, `[a, b]`",
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+}
 
 
 @dataclass(frozen=True)
@@ -30,8 +38,23 @@ class Settings:
     runs: dict[str, dict]
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """A safe loader that refuses a mapping with the same key twice, of which YAML silently drops the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise RespfmError(
+                    f"the key {key.value!r} is there twice, in lines {seen[key.value]} and {line}; remove or rename one"
+                )
+            seen[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> Any:
-    """Parse a YAML file; RespfmError names the file and line of a mistake."""
+    """Parse a YAML file; RespfmError names the file and line of a mistake, a key that is there twice included."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except IsADirectoryError as error:
@@ -41,15 +64,23 @@ def read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise RespfmError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(text, Loader=_Loader)
+    except RespfmError as error:
+        raise RespfmError(f"{path}: {error}") from error
     except yaml.YAMLError as error:
-        raise RespfmError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        cure = "indent with spaces, not tabs" if "\t" in text else "mend it there"
+        raise RespfmError(f"{path} is not valid YAML: {' '.join(str(error).split())}; {cure}") from error
 
 
-def _suggest(word: str, choices: Iterable[str]) -> str:
-    choices = sorted(map(str, choices))
-    close = difflib.get_close_matches(str(word), choices, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(choices)}"
+def read_configs(paths: Sequence[Path], default: Path) -> dict:
+    """Configurations laid one over the other; over `default`, as the Snakefile does, if none is a whole one."""
+    config: dict = {}
+    for path in paths:
+        change = read_yaml(path)
+        if not isinstance(change, Mapping):
+            raise RespfmError(f"{path} is no configuration; it must hold `key: value` lines as {default} does")
+        config = merge(config, change)
+    return config if "data_kind" in config else merge(read_yaml(default), config)
 
 
 def _filling_validator() -> type:
@@ -73,7 +104,7 @@ def _complaint(error: jsonschema.ValidationError, source: str) -> str:
         known = error.schema.get("properties", {})
         for key in error.instance:
             if key not in known:
-                return f"{source}: unknown key {key!r} at {where}; {_suggest(key, known)}"
+                return f"{source}: unknown key {key!r} at {where}; {suggest(key, known)}"
     if error.validator in ("anyOf", "oneOf") and error.context:
         deepest = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "type"))
         return _complaint(deepest, source)
@@ -83,13 +114,23 @@ def _complaint(error: jsonschema.ValidationError, source: str) -> str:
     if error.validator == "enum":
         return (
             f"{source}: {where} is {error.instance!r}, which is not allowed; "
-            f"{_suggest(error.instance, error.validator_value)}"
+            f"{suggest(error.instance, error.validator_value)}"
         )
     hint = error.schema.get("description", "see config/README.md")
-    text = f"{source}: {where}: {error.message}"
-    if isinstance(error.instance, str) and error.validator == "type":
-        text += " (YAML reads 1e-3 as text; write 1.0e-3)" if "e" in error.instance.lower() else ""
-    return f"{text}; {hint}"
+    if error.validator == "type":
+        kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+        wanted = " or ".join(TYPES[kind] for kind in kinds)
+        return f"{source}: {where} is {_shown(error.instance)}, but {wanted} is expected; {hint}"
+    return f"{source}: {where}: {error.message}; {hint}"
+
+
+def _shown(value: Any) -> str:
+    """A value of the wrong type as the user sees it."""
+    if value is None:
+        return "empty"
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
+        return f"the text {value!r} (YAML reads 1e-3 as text; write 1.0e-3)"
+    return repr(value)
 
 
 def validate(value: Any, schema: Path, source: str) -> Any:
@@ -114,7 +155,7 @@ def merge(base: Mapping, change: Mapping) -> dict:
 def _require(name: str, known: Iterable[str], what: str) -> None:
     known = list(known)
     if name not in known:
-        raise RespfmError(f"{what} {name!r} does not exist; {_suggest(name, known)}")
+        raise RespfmError(f"{what} {name!r} does not exist; {suggest(name, known)}")
 
 
 def load_settings(config: Mapping, root: Path, source: str = "the configuration") -> Settings:
