@@ -53,7 +53,7 @@ def test_embed_writes_tables(recordings, tmp_path, suffix):
     ("arguments", "sentence"),
     [
         (["nowhere.wav", "--model", "logmel_stats", "-o", "x.h5"], "nowhere.wav does not exist"),
-        (["a.wav", "--model", "m2d_dmo", "-o", "x.h5"], "'m2d_dmo' is not known"),
+        (["a.wav", "--model", "m2d_dmo", "-o", "x.h5"], "did you mean 'm2d_demo'?"),
         (["a.wav", "--model", "logmel_stats", "-o", "x.txt"], "write embeddings to a file .h5, .csv or .parquet"),
         (["a.wav", "--model", "logmel_stats", "--layer", "block3", "-o", "x.h5"], "has no layer 'block3'"),
         (["broken.wav", "--model", "logmel_stats", "-o", "x.h5"], "none of the 1 recordings can be used"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import time
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,8 @@ PEAK_FLOPS = {
 
 def choose_device(name: str = "auto") -> torch.device:
     """The CUDA device of this local rank if there is one and `name` is `auto`, else the CPU; or as named."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise RespfmError(f"device {name!r} is not known; it is auto, cpu, cuda or cuda:<number>")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda"):

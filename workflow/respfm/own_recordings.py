@@ -4,14 +4,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from respfm.config import read_yaml
 from respfm.curate.inspect import inspect_recordings
 from respfm.embed import embed_dataset, read_embeddings
-from respfm.encoders import load_encoder
-from respfm.errors import RespfmError
+from respfm.encoders import FAMILIES, load_encoder
+from respfm.errors import RespfmError, suggest
 from respfm.files import atomic_path
 from respfm.recordings import usable
 
@@ -56,7 +57,11 @@ def embed_recordings(
 
     if out.suffix not in (".h5", ".csv", ".parquet"):
         raise RespfmError(f"{out}: write embeddings to a file .h5, .csv or .parquet")
-    entry = read_yaml(registry).get(model, {})
+    models = read_yaml(registry)
+    if ":" not in model and model not in {*models, *FAMILIES}:
+        raise RespfmError(f"model {model!r} does not exist; {suggest(model, {*models, *FAMILIES})}")
+    entry = models.get(model, {})
+    _check_weights(model, entry, checkpoint)
     encoder = load_encoder(entry.get("family", model), checkpoint, **entry.get("options", {}))
     chosen = list(encoder.layers) if layer == "all" else [layer]
     if not set(chosen) <= set(encoder.layers):
@@ -67,8 +72,8 @@ def embed_recordings(
         print(f"left out: {row.id}: {row.quarantine}", file=sys.stderr)
     if len(bad) == len(recordings):
         raise RespfmError(f"none of the {len(bad)} recordings can be used; the reasons are above")
-    with tempfile.TemporaryDirectory(dir=out.resolve().parent) as folder:
-        target = Path(folder) / "embeddings.h5"
+    with atomic_path(out) as temporary, tempfile.TemporaryDirectory() as folder:
+        target = temporary if out.suffix == ".h5" else Path(folder) / "embeddings.h5"
         embed_dataset(
             encoder,
             usable(recordings),
@@ -79,10 +84,19 @@ def embed_recordings(
             attributes={"model": model},
             layers=chosen,
         )
-        if out.suffix == ".h5":
-            target.replace(out)
-        else:
-            _write_table(out, target, chosen)
+        if target != temporary:
+            _write_table(temporary, target, chosen)
+
+
+def _check_weights(model: str, entry: dict[str, Any], checkpoint: Path | None) -> None:
+    """Raise RespfmError that says where the weights of a registry entry are to be had, if they were not given."""
+    if checkpoint is not None or entry.get("weights") not in ("published", "own"):
+        return
+    if published := entry.get("checkpoint"):
+        source = f"get {published['url']} (licence: {published['licence']}) and name the file"
+    else:
+        source = f"name the encoder.safetensors of its pre-training run ({entry['run']})"
+    raise RespfmError(f"model {model!r} needs weights; {source} with --checkpoint")
 
 
 def _write_table(out: Path, embeddings: Path, layers: Sequence[str]) -> None:
@@ -92,8 +106,7 @@ def _write_table(out: Path, embeddings: Path, layers: Sequence[str]) -> None:
         for layer, values in vectors.items()
     ]
     table = pd.concat([pd.DataFrame({"recording": ids}), *parts], axis=1)
-    with atomic_path(out) as temporary:
-        if out.suffix == ".csv":
-            table.to_csv(temporary, index=False)
-        else:
-            table.to_parquet(temporary, index=False)
+    if out.suffix == ".csv":
+        table.to_csv(out, index=False)
+    else:
+        table.to_parquet(out, index=False)

@@ -4,7 +4,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from respfm.errors import RespfmError
+from respfm.errors import RespfmError, suggest
 
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "logmel_stats": ("logmel_stats", {}),
@@ -45,7 +45,7 @@ def family_module(name: str) -> str:
     if ":" in name:
         return name.partition(":")[0]
     if name not in FAMILIES:
-        raise RespfmError(f"encoder {name!r} is not known; the zoo has {', '.join(sorted(FAMILIES))}")
+        raise RespfmError(f"encoder {name!r} is not known; {suggest(name, FAMILIES)}")
     return f"{__name__}.{FAMILIES[name][0]}"
 
 
@@ -58,8 +58,23 @@ def load_encoder(name: str, checkpoint: str | Path | None = None, **options: Any
         module, _, attribute = name.partition(":")
         try:
             factory = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise RespfmError(f"encoder {name!r} cannot be imported: {error}") from error
-        return factory(checkpoint, **options)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise RespfmError(
+                f"encoder {name!r} cannot be imported: {error}; name it `module:Class` and put its folder on PYTHONPATH"
+            ) from error
+        return _own_encoder(name, factory, checkpoint, options)
     family = importlib.import_module(family_module(name))
     return family.load(Path(checkpoint) if checkpoint is not None else None, **{**FAMILIES[name][1], **options})
+
+
+def _own_encoder(name: str, factory: Any, checkpoint: str | Path | None, options: dict[str, Any]):
+    from respfm.encoders.base import check_encoder, foreign_failure
+
+    try:
+        encoder = factory(checkpoint, **options)
+    except RespfmError:
+        raise
+    except Exception as error:
+        raise foreign_failure(name, error) from error
+    check_encoder(name, encoder)
+    return encoder

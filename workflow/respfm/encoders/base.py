@@ -1,8 +1,13 @@
 """What every encoder offers, whatever network is inside."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
+
+from respfm.errors import RespfmError
 
 
 @runtime_checkable
@@ -24,6 +29,57 @@ class Encoder(Protocol):
         of the result. Without it every sample counts.
         """
         ...
+
+
+def check_encoder(name: str, encoder: Any) -> None:
+    """Raise RespfmError unless what the user's own class gave has all that an Encoder needs."""
+    lacking = [part for part in (*Encoder.__annotations__, "embed") if not hasattr(encoder, part)]
+    if lacking:
+        raise RespfmError(f"encoder {name!r} has no {', '.join(lacking)}; add what respfm.encoders.base.Encoder lists")
+    if type(encoder.sample_rate) is not int or encoder.sample_rate < 1:
+        raise RespfmError(f"encoder {name!r}: sample_rate is {encoder.sample_rate!r}; give a whole number of Hz")
+    if encoder.default_layer not in encoder.layers:
+        raise RespfmError(
+            f"encoder {name!r}: default_layer {encoder.default_layer!r} is not one of layers {list(encoder.layers)}; "
+            "name one of them"
+        )
+
+
+def embed_checked(
+    encoder: Encoder, waveforms: torch.Tensor, lengths: torch.Tensor | None, layers: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """`encoder.embed` with a plain sentence for what a user's own class does wrong.
+
+    Raises RespfmError unless the result has all `layers`, each [B, dim], and for whatever fails inside such a class.
+    """
+    module, clips = type(encoder).__module__, len(waveforms)
+    name = f"{module}:{type(encoder).__qualname__}"
+    try:
+        vectors = encoder.embed(waveforms, lengths)
+    except RespfmError:
+        raise
+    except Exception as error:
+        if module.startswith("respfm."):
+            raise
+        raise foreign_failure(name, error) from error
+    if not isinstance(vectors, Mapping):
+        raise RespfmError(f"{name}.embed gave a {type(vectors).__name__}; it must return {{layer: tensor [B, dim]}}")
+    for layer in layers:
+        if layer not in vectors:
+            raise RespfmError(f"{name}.embed gave the layers {list(vectors)} and not {layer!r}, which `layers` names")
+        found = vectors[layer]
+        if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != clips:
+            what = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise RespfmError(f"{name}.embed gave {what} as layer {layer!r}; it must be a tensor [{clips}, dim]")
+    return vectors
+
+
+def foreign_failure(name: str, error: Exception) -> RespfmError:
+    """What went wrong with the user's own class `module:Class`, and in which line of its file."""
+    file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    place = f"{file}, line {lines[-1]}" if lines else file
+    return RespfmError(f"encoder {name!r} failed with {type(error).__name__}: {error}; mend it in {place}")
 
 
 class Crop(NamedTuple):
