@@ -67,6 +67,7 @@ def test_ragged_and_batched_equal_one_by_one():
     waveforms = [torch.from_numpy(formulas.wave("0", i)[:n]) for i, n in ((0, 201), (1, 97_280), (2, 5000))]
     for waveform, spectrogram in zip(waveforms, front_end.ragged(waveforms), strict=True):
         torch.testing.assert_close(spectrogram, front_end(waveform), rtol=0, atol=1e-5)
+        assert torch.equal(spectrogram, *front_end.ragged([waveform]))
     batch = torch.stack([waveforms[1][:5000], waveforms[2]])[:, None]
     torch.testing.assert_close(front_end(batch)[1, 0], front_end(waveforms[2]), rtol=0, atol=1e-5)
     assert front_end.ragged([]) == []

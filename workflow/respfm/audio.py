@@ -101,16 +101,16 @@ def _decode_sndfile(path: str | os.PathLike, sound: soundfile.SoundFile) -> np.n
         raise AudioError(path, "truncated")
     # libsndfile takes four times as long to return 16-bit samples as floats.
     dtype, scale = ("int16", 2.0**-15) if sound.subtype == "PCM_16" else ("float32", 1.0)
-    blocks = [np.empty((0, sound.channels), dtype)]
+    blocks = []
     try:
-        while len(block := sound.read(_BLOCK_FRAMES, dtype=dtype, always_2d=True)):
-            blocks.append(block)
+        while not blocks or len(blocks[-1]) == _BLOCK_FRAMES:
+            blocks.append(sound.read(_BLOCK_FRAMES, dtype=dtype, always_2d=True))
     except soundfile.LibsndfileError as error:
         raise AudioError(path, f"unreadable: {error.error_string}") from error
-    samples = blocks[-1] if len(blocks) <= 2 else np.concatenate(blocks)
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if sound.format == "FLAC" and len(samples) < sound.frames:
         raise AudioError(path, "truncated")
-    return samples.T.astype(np.float32, order="C") * np.float32(scale)
+    return np.multiply(samples.T, np.float32(scale), dtype=np.float32, order="C")
 
 
 def _wav_is_truncated(path: Path) -> bool:

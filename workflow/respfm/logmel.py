@@ -14,7 +14,8 @@ from respfm.errors import RespfmError
 EPSILON = 2.0**-23
 UNITS = "ln(mel power + 2**-23)"
 
-_BLOCK = 512  # frames
+_BLOCK = 512  # frames whose spectra stay in the processor's cache
+_BANDS = 16  # filters of one matrix product
 
 _HERTZ_PER_MEL = 200 / 3
 _BREAK_HERTZ = 1000.0
@@ -70,6 +71,13 @@ class LogMel(nn.Module):
         # Two equal rows per bin: the matrix product adds the squares of its real and imaginary parts.
         self.register_buffer("filters", filters.T.repeat_interleave(2, dim=0), persistent=False)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self._groups = [self._occupied(first) for first in range(0, n_mels, _BANDS)]
+
+    def _occupied(self, first: int) -> tuple[slice, slice]:
+        """Where `filters` is not all zero for a group of neighbouring filters: rows and columns."""
+        columns = slice(first, first + _BANDS)
+        rows = self.filters[:, columns].any(dim=1).nonzero().flatten().tolist() or [0]
+        return slice(rows[0], rows[-1] + 1), columns
 
     def definition(self) -> dict[str, int | float]:
         """Keyword arguments that rebuild this front end; stored with everything that is made by it."""
@@ -84,30 +92,17 @@ class LogMel(nn.Module):
         return self._transform(self._pad(waveform)).transpose(-1, -2)
 
     def ragged(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """Log-mel `[n_mels, frames_i]` of waveforms `[samples_i]` of different lengths, in one pass over all.
+        """Log-mel `[n_mels, frames_i]` of waveforms `[samples_i]` of different lengths.
 
-        Each padded waveform starts on a multiple of the hop in one long signal; frames across two are cut. The
-        signal is transformed in blocks that stay in the processor's cache.
+        Each is transformed in blocks of frames that stay in the processor's cache; the numbers of one do not
+        depend on the others.
         """
-        if not waveforms:
-            return []
-        padded = [self._pad(waveform) for waveform in waveforms]
-        slots = [-(-len(signal) // self.hop_length) for signal in padded]
-        starts = np.cumsum([0, *slots[:-1]])
-        joined = padded[0].new_zeros(sum(slots) * self.hop_length + self.n_fft)
-        for start, signal in zip(starts, padded, strict=True):
-            joined[start * self.hop_length :][: len(signal)] = signal
-        overlap = self.n_fft - self.hop_length
-        frames = torch.cat(
-            [
-                self._transform(joined[first * self.hop_length :][: _BLOCK * self.hop_length + overlap])
-                for first in range(0, sum(slots), _BLOCK)
-            ]
-        )
-        return [
-            frames[start : start + self.frame_count(len(waveform))].T
-            for start, waveform in zip(starts, waveforms, strict=True)
-        ]
+        return [self._by_blocks(self._pad(waveform)).T for waveform in waveforms]
+
+    def _by_blocks(self, padded: Tensor) -> Tensor:
+        step, overlap = _BLOCK * self.hop_length, self.n_fft - self.hop_length
+        starts = range(0, len(padded) - self.n_fft + 1, step)
+        return torch.cat([self._transform(padded[start : start + step + overlap]) for start in starts])
 
     def _pad(self, waveform: Tensor) -> Tensor:
         """Reflect half a window at both ends of the last axis."""
@@ -123,4 +118,5 @@ class LogMel(nn.Module):
         """Log-mel frames `[..., frames, n_mels]` of signals that need no more padding."""
         spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window)
         power = torch.view_as_real(spectrum).flatten(-2).square_()
-        return (power @ self.filters).add_(EPSILON).log_()
+        bands = [power[..., rows] @ self.filters[rows, columns] for rows, columns in self._groups]
+        return torch.cat(bands, dim=-1).add_(EPSILON).log_()
