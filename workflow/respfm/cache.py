@@ -1,13 +1,15 @@
 """Building of log-mel shards: recordings are decoded and transformed in parallel, and written in order."""
 
+import ctypes
 import dataclasses
-import multiprocessing
+import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +17,7 @@ from tqdm import tqdm
 from respfm import audio
 from respfm.allocator import keep_freed_memory
 from respfm.errors import RespfmError
+from respfm.files import named_trouble
 from respfm.shard import write_clips
 from respfm.workers import map_batches
 
@@ -60,11 +63,11 @@ def write_shard(
     if len(ids) != len(paths) or len(set(ids)) != len(ids):
         raise RespfmError(f"{path}: every recording needs one id of its own and one path.")
     definition = LogMel(**definition).definition()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     places: dict[str, _Place] = {}
     quarantined: dict[str, str] = {}
-    with tempfile.TemporaryFile(dir=Path(path).parent) as spool:
-        arguments = (definition, dtype, min_seconds, spool.fileno(), multiprocessing.Value("q", 0))
+    with named_trouble(path), _spool_beside(Path(path)) as spool, tempfile.TemporaryFile() as lock:
+        end = RawValue(ctypes.c_int64, 0)
+        arguments = (definition, dtype, min_seconds, spool.fileno(), end, lock.fileno())
         results = map_batches(_transform, paths, _BATCH_SIZE, workers, _start_worker, arguments)
         for identifier, result in zip(ids, tqdm(results, total=len(ids), disable=None), strict=True):
             if isinstance(result, _Place):
@@ -81,6 +84,11 @@ def write_shard(
     return ShardSummary(len(places), sum(lengths), quarantined)
 
 
+def _spool_beside(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=path.parent)
+
+
 def _too_many(path: str | os.PathLike, quarantined: dict[str, str], total: int, limit: float) -> str:
     identifier, reason = next(iter(quarantined.items()))
     return (
@@ -92,11 +100,12 @@ def _too_many(path: str | os.PathLike, quarantined: dict[str, str], total: int, 
 class _Worker:
     """What one process needs: a front end on one thread and the spool, a file shared by all processes.
 
-    `end` counts the frames in the spool; a process moves it on by what it is going to write.
+    `end` counts the frames in the spool; a process moves it on by what it is going to write while it holds `lock`, a
+    file lock, because that is given back even when the process is killed.
     """
 
     def __init__(
-        self, definition: Mapping[str, Any], dtype: str, min_seconds: float, spool: int, end: Synchronized
+        self, definition: Mapping[str, Any], dtype: str, min_seconds: float, spool: int, end: ctypes.c_int64, lock: int
     ) -> None:
         import torch
 
@@ -106,7 +115,7 @@ class _Worker:
         self.front_end = LogMel(**definition)
         self.dtype = getattr(torch, dtype)
         self.min_samples = round(min_seconds * self.front_end.sample_rate)
-        self.spool, self.end = spool, end
+        self.spool, self.end, self.lock = spool, end, lock
 
     def transform(self, paths: Sequence[str | os.PathLike]) -> list[_Place | str]:
         """Write the log-mel frames of recordings to the spool; a reason takes the place of unusable ones."""
@@ -133,11 +142,12 @@ class _Worker:
         return waveform if len(waveform) > self.front_end.n_fft // 2 else "shorter than one frame"
 
     def write(self, frames: np.ndarray) -> _Place:
-        with self.end.get_lock():
-            place = _Place(self.end.value, len(frames))
-            self.end.value += len(frames)
+        fcntl.lockf(self.lock, fcntl.LOCK_EX)
+        place = _Place(self.end.value, len(frames))
+        self.end.value += len(frames)
+        fcntl.lockf(self.lock, fcntl.LOCK_UN)
         if os.pwrite(self.spool, frames.data, place.start * frames[0].nbytes) != frames.nbytes:
-            raise RespfmError("The disk is full: free some space where the log-mel shards are written.")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "log-mel shards")
         return place
 
 

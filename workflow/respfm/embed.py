@@ -6,6 +6,7 @@ something else say so (`published_crop`); those with `fit_statistics` get the st
 `strict`: the whole recording in consecutive 10 s windows, averaged by their duration, padding excluded.
 """
 
+import io
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -165,7 +166,8 @@ def read_embeddings(path: Path, layers: Sequence[str]) -> tuple[list[str], dict[
 
 
 def _write(out: Path, ids: list[str], layers: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
-    with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
+    image = io.BytesIO()  # HDF5 itself does not always tell, or survive, that the disk is full
+    with h5py.File(image, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["layers"] = list(layers)
         for key, value in attributes.items():
@@ -179,3 +181,5 @@ def _write(out: Path, ids: list[str], layers: dict[str, np.ndarray], attributes:
                     f"{ids[bad[0]]!r}; check the recording and the checkpoint"
                 )
             file.create_dataset(f"layers/{layer}", data=values.astype(np.float32))
+    with atomic_path(out) as temporary:
+        temporary.write_bytes(image.getbuffer())

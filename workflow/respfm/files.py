@@ -1,6 +1,7 @@
 """Files that are either whole or absent, and digests that name their content."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -8,23 +9,60 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from respfm.errors import RespfmError
+
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full; free some space there",
+    errno.EDQUOT: "your quota on that disk is used up; free some of it",
+    errno.EROFS: "it lies on a read-only file system; mount it writable or move `results` in the configuration",
+    errno.EACCES: "you may not write there; change its permissions or move `results` in the configuration",
+}
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` if the block succeeds, else remove it.
 
-    The temporary name keeps the suffix, so that writers which choose a format by suffix still do.
+    The temporary name keeps the suffix, so that writers which choose a format by suffix still do. Raises RespfmError
+    if the disk takes no more or may not be written; `path` is then as before.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    with named_trouble(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named_trouble(path: str | os.PathLike) -> Iterator[None]:
+    """Raise a RespfmError that names `path` and the cure if the disk takes no more or may not be written."""
     try:
-        yield temporary
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except RespfmError:
+        raise
+    except Exception as error:
+        if reason := why_not_written(error):
+            raise RespfmError(f"{path} cannot be written: {reason} and run again.") from error
+        raise
+
+
+def why_not_written(error: BaseException | None) -> str | None:
+    """What the file system had against a write and the cure, if that is what `error` is about.
+
+    HDF5, Arrow, PyTorch and safetensors raise errors of their own, which have the system's as context or in the text.
+    """
+    while error is not None:
+        for number, reason in _REFUSALS.items():
+            if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+                return reason
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:

@@ -1,14 +1,16 @@
-"""The log of a job: everything it prints, and what went wrong in one sentence."""
+"""What surrounds a job: its inputs are checked, what it prints is logged, what went wrong is said in one sentence."""
 
 import contextlib
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from respfm.errors import RespfmError
+from respfm.files import why_not_written
+from respfm.seals import check_seals, remove_seals, write_seals
 
 
 class _Tee:
@@ -31,11 +33,11 @@ class _Tee:
 
 
 @contextlib.contextmanager
-def job_log(path: str | Path) -> Iterator[None]:
-    """Copy stdout and stderr of the block to the file `path`.
+def job_log(path: str | Path, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> Iterator[None]:
+    """Copy stdout and stderr of the block to the file `path`; check the seals of `inputs` before, seal `outputs` after.
 
-    A RespfmError ends the process with exit status 1 and its sentence as the last line; the traceback of any other
-    exception is in the log too.
+    A RespfmError, a full or a read-only disk end the process with exit status 1 and one sentence as the last line; the
+    traceback of any other exception is in the log too.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", buffering=1, encoding="utf-8") as file:
@@ -43,12 +45,18 @@ def job_log(path: str | Path) -> Iterator[None]:
         sys.stdout, sys.stderr = _Tee(out, file), _Tee(err, file)
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         try:
+            check_seals(inputs)
+            remove_seals(outputs)
             yield
+            write_seals(outputs)
         except RespfmError as error:
             print(f"respfm: {error}", file=sys.stderr, flush=True)
             raise SystemExit(1) from None
-        except Exception:
+        except Exception as error:
             traceback.print_exc(file=file)
+            if reason := why_not_written(error):
+                print(f"respfm: {error}: {reason} and run again.", file=sys.stderr, flush=True)
+                raise SystemExit(1) from None
             raise
         finally:
             sys.stdout, sys.stderr = out, err

@@ -11,9 +11,11 @@ of all 4 MiB blocks of the file, itself read as zeros, so that any changed bit s
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,6 +72,7 @@ def write_clips(
     quarantined, stored = quarantined or {}, np.dtype(dtype).newbyteorder("<")
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
     with atomic_path(path) as temporary:
+        _check_room(Path(path), int(offsets[-1]) * definition["n_mels"] * stored.itemsize)
         with h5py.File(temporary, "w", libver="earliest", userblock_size=_HEADER_BYTES) as file:
             file.attrs["digest"] = np.bytes_(_UNSIGNED)
             file.attrs["format"] = FORMAT
@@ -162,6 +165,12 @@ def _fixed_width(texts: Iterable[str]) -> np.ndarray:
     encoded = [text.encode() for text in texts]
     width = max(map(len, encoded), default=1) or 1
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", width))
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Raise the OSError of a full disk beforehand: HDF5 itself does not always tell, or survive, that it is."""
+    if shutil.disk_usage(path.parent).free < size + _BLOCK_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _sign(path: Path, header: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from respfm.errors import RespfmError
+from respfm.files import file_digest
 
 
 def raw_root(sources: str | Path) -> Path:
@@ -13,14 +14,23 @@ def raw_root(sources: str | Path) -> Path:
 
 
 def weights_path(weights: str | Path | None) -> str | None:
-    """The checkpoint behind a rule's input: the file itself, or the one that a `.sources.json` records."""
+    """The checkpoint behind a rule's input: the file itself, or the one that a `.sources.json` records.
+
+    Raises RespfmError if a recorded file is no longer what was retrieved.
+    """
     if not weights:
         return None
     weights = Path(weights)
     if weights.name != ".sources.json":
         return str(weights)
     record = _read(weights)
-    return str(weights.parent / record["root"] / (record.get("member") or record["files"][0]["path"]))
+    root, file = weights.parent / record["root"], record["files"][0]
+    if "member" in record:
+        return str(root / record["member"])
+    path = root / file["path"]
+    if not path.is_file() or file_digest(path) != file["sha256"]:
+        raise RespfmError(f"{path} is no longer what was retrieved; delete {weights} and run again to get it anew")
+    return str(path)
 
 
 def _read(sources: Path) -> dict:

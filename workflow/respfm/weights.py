@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = 
     if path.suffix == ".safetensors":
         return _read_safetensors(path)[0]
     try:
+        _check_members(path)
         with torch.serialization.safe_globals(list(allow)):
             return torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
@@ -42,10 +44,18 @@ def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = 
         raise RespfmError(
             f"{path}: this pickle holds objects of the package {error.name!r}, which is not installed"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RespfmError(
             f"{path}: this checkpoint is incomplete or damaged ({path.stat().st_size} bytes); get it again"
         ) from error
+
+
+def _check_members(path: Path) -> None:
+    """Compare what is in a zip file, which PyTorch writes by default, with its checksums, which PyTorch never reads."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            if member := file.testzip():
+                raise zipfile.BadZipFile(f"{member} does not match its checksum")
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

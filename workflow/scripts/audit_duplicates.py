@@ -9,7 +9,7 @@ from respfm.joblog import job_log
 from respfm.recordings import read_recordings, read_tasks
 from respfm.sources import raw_root
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     names = [Path(path).stem for path in snakemake.input.recordings]
     table = duplicates(
         read_tasks(snakemake.input.tasks),

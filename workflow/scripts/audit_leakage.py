@@ -8,7 +8,7 @@ from respfm.files import write_text
 from respfm.joblog import job_log
 from respfm.recordings import read_recordings, read_tasks
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     table = leakage(
         read_tasks(snakemake.input.tasks),
         {Path(path).stem: pd.read_parquet(path) for path in snakemake.input.mixtures},

@@ -7,7 +7,7 @@ from respfm.files import write_text
 from respfm.joblog import job_log
 from respfm.recordings import read_recordings, read_tasks
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     table = metadata_baselines(
         read_tasks(snakemake.input.tasks),
         {Path(path).stem: read_recordings(path) for path in snakemake.input.recordings},

@@ -9,7 +9,7 @@ from respfm.files import atomic_path
 from respfm.joblog import job_log
 from respfm.recordings import read_recordings
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     table = build_mixture(
         snakemake.wildcards.mixture,

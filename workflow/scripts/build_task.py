@@ -8,7 +8,7 @@ from respfm.joblog import job_log
 from respfm.recordings import read_recordings
 from respfm.sources import raw_root
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     table = build_task(
         snakemake.wildcards.task,

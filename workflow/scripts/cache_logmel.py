@@ -7,7 +7,7 @@ from respfm.joblog import job_log
 from respfm.recordings import read_shard
 from respfm.sources import raw_root
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     root = raw_root(snakemake.input.sources)
     rows = read_shard(snakemake.input.recordings, cfg.pop("shard"), cfg.pop("shards"))

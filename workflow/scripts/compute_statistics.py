@@ -6,7 +6,7 @@ from respfm.joblog import job_log
 from respfm.pretrain.statistics import mixture_statistics
 from respfm.recordings import group_shards
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     mixture = pd.read_parquet(snakemake.input.mixture)
     statistics = mixture_statistics(mixture, group_shards(snakemake.input.shards))
     write_json(snakemake.output.statistics, statistics)

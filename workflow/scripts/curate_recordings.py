@@ -8,7 +8,7 @@ from respfm.files import atomic_path
 from respfm.joblog import job_log
 from respfm.sources import raw_root
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     root = raw_root(snakemake.input.sources)
     parser = importlib.import_module(f"respfm.curate.{cfg.pop('kind')}")

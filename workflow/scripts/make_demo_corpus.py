@@ -6,7 +6,7 @@ from pathlib import Path
 from respfm.demo import write_dataset
 from respfm.joblog import job_log
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     write_dataset(
         snakemake.wildcards.dataset,

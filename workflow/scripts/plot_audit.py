@@ -6,7 +6,7 @@ from pathlib import Path
 from respfm.joblog import job_log
 from respfm.publish.figures.audit import plot_audit
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     plot_audit(
         leakage=Path(snakemake.input.leakage),
         metadata_baselines=Path(snakemake.input.metadata_baselines),

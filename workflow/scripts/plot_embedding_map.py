@@ -6,7 +6,7 @@ from pathlib import Path
 from respfm.joblog import job_log
 from respfm.publish.figures.embedding_map import plot_embedding_map
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     plot_embedding_map(
         cfg["task"],

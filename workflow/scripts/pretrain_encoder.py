@@ -8,7 +8,7 @@ from respfm.pretrain.launch import launch
 from respfm.recordings import group_shards
 from respfm.sources import weights_path
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     machine = json.loads(snakemake.resources.machine)
     background, background_statistics = snakemake.input.get("background") or (None, None)

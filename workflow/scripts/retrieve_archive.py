@@ -6,7 +6,7 @@ from pathlib import Path
 from respfm.joblog import job_log
 from respfm.retrieve.dataset import fetch_dataset
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     fetch_dataset(
         snakemake.wildcards.dataset,

@@ -6,7 +6,7 @@ from pathlib import Path
 from respfm.joblog import job_log
 from respfm.probe.run import probe_task
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     probe_task(
         Path(snakemake.input.embeddings),

@@ -19,7 +19,7 @@ from respfm import device as devices
 from respfm.allocator import keep_freed_memory
 from respfm.code_digest import code_digest
 from respfm.errors import RespfmError
-from respfm.files import digest, file_digest
+from respfm.files import digest, file_digest, why_not_written
 from respfm.m2d import M2DConfig, export_checkpoint, export_encoder
 from respfm.pretrain import schedule
 from respfm.pretrain.curves import COLUMNS, plot_curves, write_history
@@ -270,8 +270,8 @@ class Trainer:
             self.states.save(self.step, state)
         except (OSError, RuntimeError) as error:
             self.say(
-                f"the state after step {self.step} could not be saved in {self.states.directory} ({error}); "
-                "the one before is kept. Make room on that disk."
+                f"the state after step {self.step} could not be saved in {self.states.directory} "
+                f"({why_not_written(error) or error}); the one before is kept."
             )
 
     def finish(self, title: str, statistics: dict[str, float]) -> None:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from respfm.errors import RespfmError
-from respfm.files import write_json
+from respfm.files import why_not_written, write_json
 from respfm.retrieve.checksums import UNKNOWN, Expected, verify
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,8 @@ def download(
         except _Lost as lost:
             reasons.append(f"{url} ({lost})")
         except OSError as error:
-            raise RespfmError(f"{target.name} cannot be written to {target.parent}: {error}.") from error
+            reason = why_not_written(error) or error
+            raise RespfmError(f"{target.name} cannot be written to {target.parent}: {reason} and run again.") from error
     raise RespfmError(
         f"{target.name} cannot be had from {' nor from '.join(reasons)}. Get it by hand and put it at "
         f"{target}, or name a mirror that has it."
