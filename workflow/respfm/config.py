@@ -198,6 +198,10 @@ def _apply_threshold(part: dict, curation: Mapping) -> None:
 
 def _cross_check(settings: Settings, source: str) -> None:
     config = settings.config
+    for key in ("results", "downloads"):
+        for place in [Path(config[key]), *Path(config[key]).parents]:
+            if place.exists() and not place.is_dir():
+                raise RespfmError(f"{source}: {key} is {config[key]!r}, but {place} is a file; name a folder")
     for name in config["tasks"]:
         _require(name, settings.tasks, f"{source}: tasks: task")
         _require(settings.tasks[name]["dataset"], settings.datasets, f"config/tasks.yaml: {name}: data set")
