@@ -27,6 +27,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     if the disk takes no more or may not be written; `path` is then as before.
     """
     path = Path(path)
+    if path.is_dir():
+        raise RespfmError(f"{path} cannot be written: there is a folder of that name; move it or name another file")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     with named_trouble(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +51,8 @@ def named_trouble(path: str | os.PathLike) -> Iterator[None]:
     except Exception as error:
         if reason := why_not_written(error):
             raise RespfmError(f"{path} cannot be written: {reason} and run again.") from error
+        if isinstance(error, OSError) and not path.parent.is_dir():
+            raise RespfmError(f"{path} cannot be written: {path.parent} is no folder; name another place") from error
         raise
 
 

@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from respfm.errors import RespfmError
 
+_FOREIGN = {b"respfm ": "a shard", b"\x89HDF": "an HDF5 file", b"RIFF": "a recording", b"OggS": "a recording"}
+
 
 def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = ()) -> Any:
     """The content of a PyTorch file (usually a dictionary) or the tensors of a .safetensors file, on the CPU.
@@ -22,11 +24,16 @@ def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = 
     """
     path = Path(path)
     if not path.is_file():
-        raise RespfmError(f"{path}: there is no such checkpoint file")
+        what = (
+            "this is a folder; name the checkpoint file in it" if path.is_dir() else "there is no such checkpoint file"
+        )
+        raise RespfmError(f"{path}: {what}")
     with path.open("rb") as stream:
         head = stream.read(256)
     if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
         raise RespfmError(f"{path}: this is an HTML page, not a checkpoint; download the file itself again")
+    if foreign := next((what for start, what in _FOREIGN.items() if head.startswith(start)), None):
+        raise RespfmError(f"{path}: this is {foreign}, not a checkpoint; name a file .pth, .pt, .ckpt or .safetensors")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)[0]
     try:
@@ -44,7 +51,7 @@ def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = 
         raise RespfmError(
             f"{path}: this pickle holds objects of the package {error.name!r}, which is not installed"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, zipfile.BadZipFile) as error:
         raise RespfmError(
             f"{path}: this checkpoint is incomplete or damaged ({path.stat().st_size} bytes); get it again"
         ) from error
