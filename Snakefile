@@ -33,7 +33,7 @@ wildcard_constraints:
     run=one_of(plan.runs),
     model=one_of([*plan.models, *plan.checkpoint_models()]),
     task=one_of(plan.settings.tasks),
-    table=r"table\d(_strict)?",
+    table=one_of(plan.tables),
 
 
 # Seconds each, where a cluster would queue for minutes.

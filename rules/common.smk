@@ -20,15 +20,19 @@ sys.path.append(os.getcwd())
 os.environ.update(PYTHONPATH=os.pathsep.join([str(ROOT / "workflow"), os.getcwd(), os.getenv("PYTHONPATH", "")]))
 
 from respfm.code_digest import code_digest
-from respfm.config import load_settings
+from respfm.config import load_settings, read_yaml
 from respfm.encoders import family_module
 from respfm.errors import RespfmError
 from respfm.files import canonical_json, write_text
 from respfm.plan import LABEL_SOURCE, Plan
-from respfm.retrieve.mirror import local_copies
+from respfm.retrieve.mirror import Mirror, local_copies
 
 try:
+    for path in workflow.configfiles:
+        read_yaml(Path(path))  # says what Snakemake's own reader lets pass, such as a key that is there twice
     plan = Plan(load_settings(config, ROOT, ", ".join(map(str, workflow.configfiles)) or "--config"))
+    for mirror in plan.config["mirror"]:
+        Mirror(mirror)
 except RespfmError as error:
     raise WorkflowError(str(error)) from None
 
@@ -61,10 +65,10 @@ def code(rule, *modules):
     path = RESULTS / ".code" / f"{'.'.join([rule, *(m.rpartition('.')[2] for m in modules)])}.sha256"
     try:
         text = code_digest(SCRIPTS / f"{rule}.py", modules) + "\n"
+        if not path.is_file() or path.read_text() != text:
+            write_text(path, text)
     except RespfmError as error:
         raise WorkflowError(str(error)) from None
-    if not path.is_file() or path.read_text() != text:
-        write_text(path, text)
     return str(path)
 
 
