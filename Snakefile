@@ -29,6 +29,7 @@ wildcard_constraints:
     protocol="published|strict",
     dataset=one_of(plan.sources),
     shard=r"\d{3,5}",
+    rate=r"\d+",
     mixture=one_of(plan.mixtures),
     run=one_of(plan.runs),
     model=one_of([*plan.models, *plan.checkpoint_models()]),

@@ -211,6 +211,17 @@ def weights_of_model(wildcards):
     return []
 
 
+def waveforms_of_model(wildcards):
+    """The cached waveforms of a data set at the rate that a model hears; nothing if its entry names none."""
+    rate = plan.waveform_rate(wildcards.model)
+    return result(f"waveforms/{wildcards.dataset}/{rate}.h5") if rate else []
+
+
+def tasks_of_statistics(wildcards):
+    """Strict task tables whose training recordings give the statistics that normalise a model's input."""
+    return results_of("tasks/strict/{task}.parquet", task=plan.statistics_tasks(**dict(wildcards.items())))
+
+
 def encoder_of(wildcards):
     """The module of a model's family."""
     return family_module(plan.settings.models[wildcards.model]["family"])

@@ -1,16 +1,43 @@
 """Frozen embeddings of every layer of every model (paper section 2.2).
 
-Inputs: recordings of a task data set, the weights of a model.
+Inputs: recordings of a task data set, the weights of a model; of a model that is normalised by training data, tasks.
 Outputs: <results>/embeddings/<protocol>/<model>/<dataset>.h5, made once for all tasks of the data set.
-Steps: extract_embeddings.
+Steps: cache_waveforms, extract_embeddings.
 """
+
+
+# Not temp(): a file that is made anew counts as changed, and one model's edit would embed with all of its rate again.
+rule cache_waveforms:
+    input:
+        recordings="<results>/recordings/{dataset}.parquet",
+        sources="<results>/raw/{dataset}/.sources.json",
+        code=code("cache_waveforms"),
+    output:
+        waveforms="<results>/waveforms/{dataset}/{rate}.h5",
+    log:
+        "<logs>/cache_waveforms/{dataset}/{rate}.log",
+    benchmark:
+        "<benchmarks>/cache_waveforms/{dataset}/{rate}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory(2),
+        runtime=minutes(60),
+        disk_mb=16384,
+    params:
+        cfg=parameters("cache_waveforms"),
+    script:
+        "../workflow/scripts/cache_waveforms.py"
 
 
 rule extract_embeddings:
     input:
         recordings="<results>/recordings/{dataset}.parquet",
         sources="<results>/raw/{dataset}/.sources.json",
+        waveforms=waveforms_of_model,
         weights=weights_of_model,
+        tasks=tasks_of_statistics,
         code=code_by("extract_embeddings", encoder_of),
     output:
         embeddings="<results>/embeddings/{protocol}/{model}/{dataset}.h5",

@@ -14,8 +14,7 @@ RAMP = np.arange(15 * RATE, dtype=np.float32)
 
 
 def heard(waveform, *crop):
-    window = published_window(0, waveform, RATE, "a recording", 0, *crop)
-    return window.samples[: window.length]
+    return published_window(0, waveform, RATE, "a recording", 0, *crop).samples
 
 
 def test_plugin_crops_or_pads_to_ten_seconds():
@@ -41,8 +40,10 @@ class Loudness:
     sample_rate, layers, default_layer = 8000, ["loudness"], "loudness"
     published_crop = WHOLE_RECORDING
 
-    def fit_statistics(self, waveforms):
-        self.scale = torch.cat([waveform.flatten() for waveform in waveforms]).abs().mean()
+    def fit_statistics(self, batches, plugin):
+        assert plugin
+        pieces = [clip[:length] for clips, lengths in batches for clip, length in zip(clips, lengths, strict=True)]
+        self.scale = torch.cat(pieces).abs().mean()
 
     def embed(self, waveforms, lengths=None):
         clips = [clip[:length] for clip, length in zip(waveforms, lengths, strict=True)]

@@ -159,7 +159,7 @@ def test_foreign_missing_and_mixed_shards_are_refused(shards, tmp_path):
 
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["frames"] = np.zeros((3, 80), np.float16)
-    with pytest.raises(RespfmError, match=r"foreign\.h5 is not a log-mel shard"):
+    with pytest.raises(RespfmError, match=r"foreign\.h5 is not a shard"):
         LogMelStore([*shards, tmp_path / "foreign.h5"])
     with pytest.raises(RespfmError, match=r"gone\.h5"):
         LogMelStore([tmp_path / "gone.h5"])

@@ -2,15 +2,18 @@
 
 `published` (facts of the paper's plugin): one 10 s crop at a random start, drawn here from (seed, recording id) so
 that it repeats; shorter clips get zeros at the end, which take part in the average. Encoders whose released code hears
-something else say so (`published_crop`); those with `fit_statistics` get the statistics of all these recordings.
-`strict`: the whole recording in consecutive 10 s windows, averaged by their duration, padding excluded.
+something else say so (`published_crop`). `strict`: the whole recording in consecutive 10 s windows, averaged by their
+duration, without padding.
+
+Encoders with `fit_statistics` normalise their spectrograms by those of the data: of all recordings under `published`,
+under `strict` of those in `training` alone.
 """
 
 import io
+import logging
 import zlib
-from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,36 +24,54 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from respfm import audio
-from respfm.encoders.base import PLUGIN_CROP, Crop
+from respfm.device import autocast, choose_precision
+from respfm.encoders.base import PLUGIN_CROP, Crop, embed_checked
 from respfm.errors import RespfmError
 from respfm.files import atomic_path
+from respfm.waveforms import decode_waveforms, read_waveforms
 
 WINDOW_SECONDS = 10
 SHORTEST_TAIL_SECONDS = 1
+WAITING_SECONDS = 1280
+"""Sound that may wait in memory for windows of its length."""
 FORMAT = "respfm-embeddings-1"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of recording `row`: `samples` float32 padded to its bucket, of which the first `length` are real."""
+    """A piece of recording `row`: float32 [samples], all of which count."""
 
     row: int
     samples: np.ndarray
-    length: int
+
+
+@dataclass
+class Tally:
+    """What went through an encoder: windows in batches, samples of sound, zeros beside shorter windows of a batch."""
+
+    windows: int = 0
+    batches: int = 0
+    samples: int = 0
+    padding: int = 0
+
+    def count(self, batch: Sequence[Window]) -> None:
+        """Add a batch."""
+        lengths = [len(window.samples) for window in batch]
+        self.windows, self.batches = self.windows + len(batch), self.batches + 1
+        self.samples += sum(lengths)
+        self.padding += max(lengths) * len(lengths) - sum(lengths)
 
 
 def published_window(
     row: int, waveform: np.ndarray, rate: int, recording: str, seed: int, crop: Crop = PLUGIN_CROP
 ) -> Window:
-    """The one window of the published protocol; zeros that `crop` appends count as signal."""
+    """The one window of the published protocol, with the zeros that `crop` appends."""
     target = len(waveform) if crop.seconds is None else round(crop.seconds * rate)
     if len(waveform) > target:
         start = np.random.default_rng([seed, zlib.crc32(recording.encode())]).integers(len(waveform) - target)
         waveform = waveform[start : start + target]
-    if crop.pad:
-        return Window(row, np.pad(waveform, (0, target - len(waveform))), target)
-    return _bucketed(row, waveform, rate)
+    return Window(row, np.pad(waveform, (0, target - len(waveform))) if crop.pad else waveform)
 
 
 def strict_windows(row: int, waveform: np.ndarray, rate: int) -> Iterator[Window]:
@@ -60,40 +81,51 @@ def strict_windows(row: int, waveform: np.ndarray, rate: int) -> Iterator[Window
         piece = waveform[start : start + target]
         if start and len(piece) < SHORTEST_TAIL_SECONDS * rate:
             break
-        yield _bucketed(row, piece, rate)
+        yield Window(row, piece)
 
 
-def _bucketed(row: int, piece: np.ndarray, rate: int) -> Window:
-    """A window padded to whole seconds, so that many share a batch."""
-    return Window(row, np.pad(piece, (0, -len(piece) % rate)), len(piece))
-
-
-def _waveforms(recordings: pd.DataFrame, root: Path, rate: int, workers: int) -> Iterator[np.ndarray]:
-    """Waveforms in the order of `recordings`, decoded and resampled by threads a few clips ahead."""
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque = deque()
-        paths = iter(recordings["path"])
-        try:
-            for path in paths:
-                ahead.append(pool.submit(audio.load, root / path, rate))
-                if len(ahead) > 4 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _batches(windows: Iterable[Window], batch_size: int) -> Iterator[list[Window]]:
-    """Batches of windows of one padded length; what is in a batch never changes how a window is padded."""
+def batches(windows: Iterable[Window], batch_size: int, waiting_samples: int) -> Iterator[list[Window]]:
+    """Batches of windows of one length; those that wait for others when the memory is used up are sorted by length."""
     buckets: dict[int, list[Window]] = defaultdict(list)
+    waiting = 0
     for window in windows:
-        bucket = buckets[len(window.samples)]
-        bucket.append(window)
-        if len(bucket) == batch_size:
-            yield bucket
-            buckets[len(window.samples)] = []
-    yield from (bucket for _, bucket in sorted(buckets.items()) if bucket)
+        length = len(window.samples)
+        buckets[length].append(window)
+        waiting += length
+        if len(buckets[length]) == batch_size:
+            waiting -= batch_size * length
+            yield buckets.pop(length)
+        elif waiting > waiting_samples:
+            yield from _neighbours(buckets, batch_size)
+            buckets.clear()
+            waiting = 0
+    yield from _neighbours(buckets, batch_size)
+
+
+def _neighbours(buckets: dict[int, list[Window]], batch_size: int) -> Iterator[list[Window]]:
+    """Batches of windows of the same or similar length."""
+    ordered = [window for length in sorted(buckets) for window in buckets[length]]
+    for start in range(0, len(ordered), batch_size):
+        yield ordered[start : start + batch_size]
+
+
+def training_recordings(tasks: Iterable[pd.DataFrame]) -> set[str]:
+    """Ids that are in the training split of one of `tasks`, and in no other split of any; RespfmError if none are."""
+    rows = pd.concat(list(tasks))
+    training = rows["split"] == "train"
+    ids = set(rows.loc[training, "recording"]) - set(rows.loc[~training, "recording"])
+    if not ids:
+        raise RespfmError("no recording is in training splits alone; choose `statistics: checkpoint` for this model")
+    return ids
+
+
+def collate(batch: Sequence[Window], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Waveforms [B, samples], zeros at the end of shorter ones, and their lengths [B]."""
+    lengths = [len(window.samples) for window in batch]
+    waveforms = np.zeros((len(batch), max(lengths)), np.float32)
+    for waveform, window in zip(waveforms, batch, strict=True):
+        waveform[: len(window.samples)] = window.samples
+    return torch.from_numpy(waveforms).to(device), torch.tensor(lengths, device=device)
 
 
 def embed_dataset(
@@ -103,60 +135,83 @@ def embed_dataset(
     protocol: str,
     out: Path,
     *,
+    waveforms: Path | None = None,
+    training: Collection[str] = (),
     seed: int = 0,
     batch_size: int = 16,
     workers: int = 2,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
+    precision: str = "auto",
     attributes: dict[str, Any] | None = None,
     layers: Sequence[str] | None = None,
 ) -> None:
     """Write the embeddings of `recordings` (columns `id`, `path` relative to `root`) to the HDF5 file `out`.
 
+    `waveforms` names a cache of what decoding gives (respfm.waveforms). Networks run in `precision` under `strict`, in
+    float32 under `published`; spectrograms and what is written are always float32.
+
     Layout: `ids`; one float32 dataset [recordings, dim] per layer under `layers/`; attributes `layers`,
-    `default_layer`, `protocol` and those given. `layers` chooses some of the encoder's, by default all. Raises
-    RespfmError for a vector that is not finite.
+    `default_layer`, `protocol`, `precision` and those given. `layers` chooses some of the encoder's, by default all.
+    Raises RespfmError for a vector that is not finite.
     """
     if protocol not in ("published", "strict"):
         raise RespfmError(f"protocol {protocol!r} is not known; it is 'published' or 'strict'")
+    if recordings.empty:
+        raise RespfmError(f"{out}: there is no recording to embed; see the quarantine reasons and the data set's pool")
+    device = torch.device(device)
+    precision = "fp32" if protocol == "published" else choose_precision(precision, device)
     if hasattr(encoder, "to"):
         encoder.to(device)
-    rate, count = encoder.sample_rate, len(recordings)
+    rate, ids, count = encoder.sample_rate, list(recordings["id"]), len(recordings)
     layers = list(layers or encoder.layers)
-    ids = list(recordings["id"])
     crop: Crop = getattr(encoder, "published_crop", PLUGIN_CROP)
 
-    def windows(action: str = "embed") -> Iterator[Window]:
-        progress = tqdm(total=count, unit="recording", desc=f"{action} ({protocol})", disable=None)
-        for row, waveform in enumerate(_waveforms(recordings, Path(root), rate, workers)):
+    def windows(action: str, chosen: pd.DataFrame) -> Iterator[Window]:
+        if waveforms:
+            heard = read_waveforms(waveforms, list(chosen["id"]), rate)
+        else:
+            heard = decode_waveforms((Path(root) / path for path in chosen["path"]), rate, workers)
+        progress = tqdm(heard, f"{action} ({protocol})", len(chosen), unit="recording", disable=None)
+        for row, (recording, waveform) in enumerate(zip(chosen["id"], progress, strict=True)):
             if protocol == "published":
-                yield published_window(row, waveform, rate, ids[row], seed, crop)
+                yield published_window(row, waveform, rate, recording, seed, crop)
             else:
                 yield from strict_windows(row, waveform, rate)
-            progress.update()
-        progress.close()
 
-    if protocol == "published" and hasattr(encoder, "fit_statistics"):
-        pieces = (window.samples[: window.length] for window in windows("statistics"))
-        encoder.fit_statistics(torch.from_numpy(piece)[None].to(device) for piece in pieces)
+    def batched(action: str, chosen: pd.DataFrame) -> Iterator[list[Window]]:
+        return batches(windows(action, chosen), batch_size, WAITING_SECONDS * rate)
+
+    if hasattr(encoder, "fit_statistics"):
+        heard = recordings if protocol == "published" else recordings[recordings["id"].isin(training)]
+        if len(heard):
+            encoder.fit_statistics(
+                (collate(batch, device) for batch in batched("statistics", heard)), plugin=protocol == "published"
+            )
     sums: dict[str, np.ndarray] = {}
     weights = np.zeros(count)
-    for batch in _batches(windows(), batch_size):
+    tally = Tally()
+    for batch in batched("embed", recordings):
+        tally.count(batch)
+        samples, lengths = collate(batch, device)
+        with autocast(device, precision):
+            heard = None if protocol == "published" and crop.pad else lengths
+            vectors = embed_checked(encoder, samples, heard, layers)
         rows = np.array([window.row for window in batch])
-        lengths = np.array([window.length for window in batch])
-        vectors = encoder.embed(
-            torch.from_numpy(np.stack([window.samples for window in batch])).to(device),
-            None if protocol == "published" and crop.pad else torch.from_numpy(lengths).to(device),
-        )
-        np.add.at(weights, rows, lengths)
+        share = lengths.cpu().numpy() if protocol == "strict" else np.ones(len(batch))
+        np.add.at(weights, rows, share)
         for layer in layers:
-            values = vectors[layer].cpu().numpy()
+            values = vectors[layer].float().cpu().numpy()
             if layer not in sums:
                 sums[layer] = np.zeros((count, values.shape[1]), np.float32)
-            share = lengths[:, None] if protocol == "strict" else np.ones((len(batch), 1))
-            np.add.at(sums[layer], rows, (values * share).astype(np.float32))
-    divisor = weights if protocol == "strict" else np.ones(count)
-    described = {"protocol": protocol, "default_layer": encoder.default_layer, **(attributes or {})}
-    _write(out, ids, {layer: sums[layer] / divisor[:, None] for layer in layers}, described)
+            np.add.at(sums[layer], rows, (values * share[:, None]).astype(np.float32))
+    log.info(
+        "%d windows of %.1f s on average in %d batches; %.2f %% of the batches is padding, cut off before the network",
+        *(tally.windows, tally.samples / rate / tally.windows, tally.batches),
+        100 * tally.padding / (tally.samples + tally.padding),
+    )
+    described = {"protocol": protocol, "precision": precision, "default_layer": encoder.default_layer}
+    means = {layer: sums[layer] / weights[:, None] for layer in layers}
+    _write(out, ids, means, described | (attributes or {}))
 
 
 def read_embeddings(path: Path, layers: Sequence[str]) -> tuple[list[str], dict[str, np.ndarray]]:

@@ -221,10 +221,11 @@ class Plan:
         return {"title": entry["title"], "checkpoint": entry["checkpoint"], **shared}
 
     def _extract_embeddings(self, protocol: str, model: str, dataset: str) -> dict:
-        entry = self.settings.models[model]
-        quirks = {}
+        entry, embed = self.settings.models[model], self.config["embed"]
+        quirks, batch_size, precision = {}, embed["batch_size"], embed["precision"]
         if protocol == "published":
             quirks = entry["published_options"] | entry["published_dataset_options"].get(dataset, {})
+            batch_size, precision = entry.get("published_batch", batch_size), "fp32"
         return {
             "family": entry["family"],
             "weights": entry["weights"],
@@ -234,8 +235,21 @@ class Plan:
             "protocol": protocol,
             "model": model,
             "seed": self.config["seed"],
-            "batch_size": self.config["embed"]["batch_size"],
+            "batch_size": batch_size,
+            "precision": precision,
         }
+
+    def _cache_waveforms(self, dataset: str, rate: str) -> dict:
+        return {"dataset": dataset, "pool": self.settings.datasets[dataset]["pool"], "sample_rate": int(rate)}
+
+    def waveform_rate(self, model: str) -> int | None:
+        """Sample rate of the cached waveforms that `model` hears; None if its entry names none."""
+        return self.settings.models[model].get("sample_rate")
+
+    def statistics_tasks(self, model: str, protocol: str, dataset: str) -> list[str]:
+        """Tasks whose training recordings give the statistics that normalise the input of `model`."""
+        by_training = self.settings.models[model]["statistics"] == "training"
+        return self.tasks_of(dataset) if by_training and protocol == "strict" else []
 
     def _train_probe(self, model: str, task: str) -> dict:
         entry, options = self.settings.tasks[task], self.config["probe"]

@@ -1,9 +1,10 @@
-"""File format of one log-mel shard: HDF5 with contiguous frames, so that a crop is one read at a known place.
+"""File format of one shard of log-mels or waveforms: HDF5 with contiguous frames, so that a crop is one read at a
+known place.
 
 Datasets: `frames` float16 or float32 `[total_frames, n_mels]`; `offsets` int64 `[n + 1]` (clip i holds the
 frames `offsets[i]` to `offsets[i + 1]`); `ids`; `quarantined_ids` and `quarantined_reasons` of recordings
 left out. Attributes: `format`, `writer`, `definition` (front end, JSON), `units`, `n_mels`, `min_seconds`,
-`digest`.
+`digest`. A frame of a waveform is one sample, and its `n_mels` 1.
 
 The HDF5 user block (the first 4096 bytes) repeats in JSON what a reader needs, so that thousands of shards open
 at once and a damaged file is recognised without HDF5, which may hang on one. The digest is the SHA-256 over those
@@ -28,8 +29,8 @@ from respfm import __version__
 from respfm.errors import RespfmError
 from respfm.files import atomic_path, canonical_json
 
-FORMAT = "respfm log-mel shard 1"
-CURE = "Delete it and run the workflow again (rule cache_logmel) to rebuild it."
+FORMAT = "respfm shard 1"
+CURE = "Delete it and run the workflow again to rebuild it."
 
 _HEADER_BYTES = 4096
 _UNSIGNED = b"0" * 64
@@ -68,24 +69,24 @@ def write_clips(
     `clips` is read once, one at a time. `quarantined` names recordings that were left out, with the reasons.
     """
     if dtype not in ("float16", "float32"):
-        raise RespfmError(f"A log-mel store holds float16 or float32, not {dtype}; mend `dtype`.")
+        raise RespfmError(f"A shard holds float16 or float32, not {dtype}; mend `dtype`.")
     quarantined, stored = quarantined or {}, np.dtype(dtype).newbyteorder("<")
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
     with atomic_path(path) as temporary:
-        _check_room(Path(path), int(offsets[-1]) * definition["n_mels"] * stored.itemsize)
+        _check_room(Path(path), int(offsets[-1]) * definition.get("n_mels", 1) * stored.itemsize)
         with h5py.File(temporary, "w", libver="earliest", userblock_size=_HEADER_BYTES) as file:
             file.attrs["digest"] = np.bytes_(_UNSIGNED)
             file.attrs["format"] = FORMAT
             file.attrs["writer"] = f"respfm {__version__}"
             file.attrs["definition"] = canonical_json(definition)
             file.attrs["units"] = units
-            file.attrs["n_mels"] = definition["n_mels"]
+            file.attrs["n_mels"] = definition.get("n_mels", 1)
             file.attrs["min_seconds"] = min_seconds
             file["offsets"] = offsets
             file["ids"] = _fixed_width(ids)
             file["quarantined_ids"] = _fixed_width(quarantined)
             file["quarantined_reasons"] = _fixed_width(quarantined.values())
-            shape = (int(offsets[-1]), definition["n_mels"])
+            shape = (int(offsets[-1]), definition.get("n_mels", 1))
             frames = file.create_dataset("frames", shape, stored, dcpl=_allocated_at_once())
             header = {
                 "clips": len(ids),
@@ -116,11 +117,11 @@ def read_header(path: str | os.PathLike) -> ShardHeader:
             name, _, text = stream.read(_HEADER_BYTES).partition(b"\n")
             size = os.fstat(stream.fileno()).st_size
         if name != FORMAT.encode():
-            raise RespfmError(f"{path} is not a log-mel shard of this version ({FORMAT}). {CURE}")
+            raise RespfmError(f"{path} is not a shard of this version ({FORMAT}). {CURE}")
         header = ShardHeader(Path(path), **json.loads(text))
     except OSError as error:
         raise RespfmError(
-            f"The log-mel shard {path} cannot be read ({error.strerror}). Rule cache_logmel makes it."
+            f"The shard {path} cannot be read ({error.strerror}). Run the workflow again to make it."
         ) from error
     except (ValueError, TypeError) as error:
         raise RespfmError(f"{path} is damaged: its header is no longer text. {CURE}") from error

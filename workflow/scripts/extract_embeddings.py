@@ -5,25 +5,29 @@ import json
 import torch
 from respfm.curate.select import select
 from respfm.device import choose_device
-from respfm.embed import embed_dataset
+from respfm.embed import embed_dataset, training_recordings
 from respfm.encoders import load_encoder
 from respfm.joblog import job_log
-from respfm.recordings import read_recordings, usable
+from respfm.recordings import read_recordings, read_tasks, usable
 from respfm.sources import raw_root, weights_path
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     torch.set_num_threads(snakemake.resources.torch_threads)
     recordings = usable(read_recordings(snakemake.input.recordings))
+    tasks = read_tasks(snakemake.input.tasks).values()
     embed_dataset(
         load_encoder(cfg["family"], weights_path(snakemake.input.get("weights")), **cfg["options"]),
         select(recordings, cfg["pool"], f"{cfg['dataset']}: pool"),
         raw_root(snakemake.input.sources),
         cfg["protocol"],
         snakemake.output.embeddings,
+        waveforms=snakemake.input.get("waveforms"),
+        training=training_recordings(tasks) if tasks else (),
         seed=cfg["seed"],
         batch_size=cfg["batch_size"],
         workers=snakemake.threads,
         device=choose_device(snakemake.resources.device),
+        precision=cfg["precision"],
         attributes={key: cfg[key] for key in ("model", "dataset", "weights")},
     )

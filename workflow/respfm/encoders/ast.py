@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
 from respfm.encoders.clipwise import ClipwiseEncoder
-from respfm.encoders.frontends import kaldi_fbank, mean_and_std
+from respfm.encoders.frontends import fit_statistics, kaldi_fbank
 from respfm.encoders.names import rename, split_joint
 from respfm.encoders.published import Published
 from respfm.errors import RespfmError
@@ -56,12 +56,9 @@ class ASTEncoder(ClipwiseEncoder):
         self.network, self.norm_stats = network, tuple(norm_stats)
         super().__init__(16000, [f"block{i}" for i in range(1, len(network.layers) + 1)], default_layer, network)
 
-    def fit_statistics(self, waveforms: Iterable[Tensor]) -> None:
-        """Replace `norm_stats` by mean and standard deviation of the spectrograms of `waveforms` ([B, samples] each).
-
-        The plugin's running mean leaves out its first batch and weighs all batches alike; here every frame counts once.
-        """
-        self.norm_stats = mean_and_std(self.spectrograms(batch) for batch in waveforms)
+    def fit_statistics(self, batches: Iterable[tuple[Tensor, Tensor]], plugin: bool) -> None:
+        """Replace `norm_stats` by those of the spectrograms of waveforms [B, samples] with their lengths [B]."""
+        self.norm_stats = fit_statistics(batches, self.spectrograms, plugin)
 
     def spectrograms(self, waveforms: Tensor) -> Tensor:
         """Filter bank [B, frames, 128] of `waveforms` [B, samples], not normalised."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
+from respfm.encoders.frontends import in_float32
 from respfm.encoders.published import Published
 from respfm.encoders.train_mode import training_behaviour
 
@@ -36,6 +37,7 @@ class MelFrontend(nn.Module):
         )
         self.decibels = torchaudio.transforms.AmplitudeToDB(stype="power", top_db=80)
 
+    @in_float32
     def forward(self, waveforms: Tensor) -> Tensor:
         decibels = self.decibels(self.mel(waveforms)[:, None])[:, 0]
         return 2 * (decibels - LOWEST) / (HIGHEST - LOWEST) - 1

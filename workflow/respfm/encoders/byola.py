@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
-from respfm.encoders.frontends import mean_and_std
+from respfm.encoders.frontends import fit_statistics, in_float32
 from respfm.encoders.published import Published
 from respfm.encoders.train_mode import training_behaviour
 from respfm.logmel import LogMel
@@ -64,9 +64,9 @@ class ByolaNetwork(nn.Module):
 class ByolaEncoder(ClipwiseEncoder):
     """Mean + maximum over time of the frame features of each layer.
 
-    `norm_stats` (mean, standard deviation of the log-mel) should be those of the data (`fit_statistics`); by default
-    those of the example of the BYOL-A repository. `train_seed` repeats what the paper's plugin did, which left the
-    network in training mode.
+    `norm_stats` (mean, standard deviation of the log-mel) should be those of the data (`fit_statistics`), as its
+    authors have it; by default they are those of the example of the BYOL-A repository, from spoken commands.
+    `train_seed` repeats what the paper's plugin did, which left the network in training mode.
     """
 
     def __init__(
@@ -82,18 +82,23 @@ class ByolaEncoder(ClipwiseEncoder):
         layers = [*(f"conv{i}" for i in range(1, STAGES[network.version] + 1)), "fc1", "fc2"]
         super().__init__(16000, layers, default_layer, network, self.logmel)
 
-    def fit_statistics(self, waveforms: Iterable[Tensor]) -> None:
-        """Replace the statistics by those of the log-mel spectrograms of `waveforms` ([B, samples] each)."""
-        self.mean, self.std = mean_and_std(self.logmel(batch) for batch in waveforms)
+    def fit_statistics(self, batches: Iterable[tuple[Tensor, Tensor]], plugin: bool) -> None:
+        """Replace the statistics by those of the log-mels of waveforms [B, samples] with their lengths [B]."""
+        self.mean, self.std = fit_statistics(batches, self.spectrograms, plugin)
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, dim]} of `waveforms` [B, samples]; below 80 ms zeros are appended."""
+        normalised = (self.spectrograms(waveforms) - self.mean) / self.std
+        with training_behaviour(self.network, self.train_seed):
+            features = self.network(normalised)
+        return {layer: values.mean(1) + values.amax(1) for layer, values in features.items()}
+
+    @in_float32
+    def spectrograms(self, waveforms: Tensor) -> Tensor:
+        """Log-mels [B, 64, frames] of `waveforms` [B, samples], at least as many frames as make one of the network."""
         frames = 2 ** STAGES[self.network.version]
         shortest = max(frames * self.logmel.hop_length, self.logmel.n_fft // 2 + 1)
-        waveforms = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
-        with training_behaviour(self.network, self.train_seed):
-            features = self.network((self.logmel(waveforms) - self.mean) / self.std)
-        return {layer: values.mean(1) + values.amax(1) for layer, values in features.items()}
+        return self.logmel(F.pad(waveforms, (0, max(0, shortest - waveforms.shape[1]))))
 
 
 def load(

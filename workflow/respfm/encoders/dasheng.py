@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
+from respfm.encoders.frontends import in_float32
 from respfm.encoders.published import Published
 
 SAMPLE_RATE, N_FFT, HOP, N_MELS = 16000, 512, 160, 64
@@ -69,6 +70,7 @@ class MelFrontend(nn.Module):
         )
         self.decibels = torchaudio.transforms.AmplitudeToDB(top_db=TOP_DECIBELS)
 
+    @in_float32
     def forward(self, waveforms: Tensor, batch_floor: bool = False) -> Tensor:
         axis = 0 if batch_floor else 1
         return self.decibels(self.mel(waveforms).unsqueeze(axis)).squeeze(axis)

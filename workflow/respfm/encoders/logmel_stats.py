@@ -3,32 +3,27 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
+from respfm.encoders.clipwise import ClipwiseEncoder
+from respfm.encoders.frontends import in_float32
 from respfm.logmel import LogMel
 
 
-class LogMelStatistics:
-    """Two vectors of n_mels: the mean and the standard deviation of the log-mel frames of a clip."""
-
-    default_layer = "statistics"
+class LogMelStatistics(ClipwiseEncoder):
+    """One layer "statistics": the means and the standard deviations of the log-mel frames of a clip."""
 
     def __init__(self, sample_rate: int = 16000) -> None:
-        self.sample_rate = sample_rate
-        self.layers = [self.default_layer]
         self.logmel = LogMel(sample_rate=sample_rate)
+        super().__init__(sample_rate, ["statistics"], None, self.logmel)
 
-    @torch.inference_mode()
-    def embed(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """{"statistics": float32 [B, 2 * n_mels]} of `waveforms` [B, samples]; frames beyond `lengths` do not count."""
-        frames = self.logmel(waveforms)
-        valid = torch.ones(frames.shape[0], 1, frames.shape[-1], dtype=frames.dtype)
-        if lengths is not None:
-            counts = 1 + torch.div(lengths, self.logmel.hop_length, rounding_mode="floor")
-            valid = (torch.arange(frames.shape[-1]) < counts[:, None])[:, None].to(frames.dtype)
-        total = valid.sum(-1)
-        mean = (frames * valid).sum(-1) / total
-        variance = ((frames - mean[..., None]).square() * valid).sum(-1) / total
-        return {"statistics": torch.cat([mean, variance.sqrt()], dim=1).float()}
+    @in_float32
+    def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """{"statistics": [B, 2 * n_mels]} of `waveforms` [B, samples]; clips below one frame are filled up."""
+        frames = self.logmel(F.pad(waveforms, (0, max(0, self.logmel.n_fft // 2 + 1 - waveforms.shape[1]))))
+        std, mean = torch.std_mean(frames, dim=-1, correction=0)
+        return {"statistics": torch.cat([mean, std], dim=1)}
 
 
 def load(checkpoint: Path | None = None, **options) -> LogMelStatistics:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from respfm.encoders.frontends import mean_and_std
+from respfm.encoders.frontends import fit_statistics, in_float32
 from respfm.errors import RespfmError
 from respfm.logmel import LogMel
 from respfm.m2d.checkpoint import load_checkpoint
@@ -92,10 +92,14 @@ class M2DAudioEncoder:
 
     def spectrograms(self, waveforms: Tensor) -> Tensor:
         """Normalised log-mels [B, mels, frames] of `waveforms` [B, samples]."""
-        shortest = self.logmel.n_fft // 2 + 1
-        waveforms = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[-1])))
         mean, std = self.network.norm_stats
-        return (self.logmel(waveforms) - mean) / std
+        return (self.logmels(waveforms) - mean) / std
+
+    @in_float32
+    def logmels(self, waveforms: Tensor) -> Tensor:
+        """Log-mels [B, mels, frames] of `waveforms` [B, samples], of at least one frame."""
+        shortest = self.logmel.n_fft // 2 + 1
+        return self.logmel(F.pad(waveforms, (0, max(0, shortest - waveforms.shape[-1]))))
 
     def chunks(self, spectrogram: Tensor) -> list[tuple[Tensor, int]]:
         """[mels, frames] -> chunks of `unit_frames` (the last maybe shorter), each with its number of output frames."""
@@ -112,10 +116,9 @@ class M2DAudioEncoder:
 class DataNormalisedEncoder(M2DAudioEncoder):
     """MSM-MAE in the paper's plugin: log-mels are normalised by the statistics of the data, not the checkpoint's."""
 
-    def fit_statistics(self, waveforms: Iterable[Tensor]) -> None:
-        """Take mean and standard deviation of the log-mels of `waveforms` ([B, samples] each) for normalisation."""
-        statistics = mean_and_std(self.logmel(batch) for batch in waveforms)
-        self.network.norm_stats.data.copy_(torch.tensor(statistics))
+    def fit_statistics(self, batches: Iterable[tuple[Tensor, Tensor]], plugin: bool) -> None:
+        """Normalise by the statistics of the log-mels of waveforms [B, samples] with their lengths [B]."""
+        self.network.norm_stats.data.copy_(torch.tensor(fit_statistics(batches, self.logmels, plugin)))
 
 
 def load(

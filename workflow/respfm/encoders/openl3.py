@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
+from respfm.encoders.frontends import in_float32
 from respfm.encoders.published import Published
 
 PUBLISHED = Published(
@@ -36,6 +37,7 @@ class MelFrames(nn.Module):
         for part in ("real", "imag"):
             self.register_buffer(f"dft_{part}_kernels", torch.empty(N_FFT // 2 + 1, 1, N_FFT))
 
+    @in_float32
     def forward(self, frames: Tensor) -> Tensor:
         missing = (-(-FRAME // HOP) - 1) * HOP + N_FFT - FRAME
         padded = F.pad(frames, (missing // 2, missing - missing // 2))[:, None]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from respfm.encoders.frontends import in_float32
 from respfm.logmel import mel_filters
 
 SAMPLE_RATE = 16000
@@ -40,6 +41,7 @@ class OperaSpectrogram(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
 
+    @in_float32
     def forward(self, waveform: Tensor) -> Tensor:
         spectrum = torch.stft(
             waveform, self.n_fft, self.hop_length, window=self.window, pad_mode="constant", return_complex=True
