@@ -177,6 +177,9 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
 
 
 def _damaged(name: str, kind: str, error: Exception) -> RespfmError:
+    with open(name, "rb") as stream:
+        if stream.read(256).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            return RespfmError(f"{name} is a web page, not a {kind} archive: delete it and fetch the file itself.")
     return RespfmError(f"{name} is not a whole {kind} archive ({error}): delete it and fetch it again.")
 
 
