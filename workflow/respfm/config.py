@@ -204,7 +204,11 @@ def _cross_check(settings: Settings, source: str) -> None:
                 raise RespfmError(f"{source}: {key} is {config[key]!r}, but {place} is a file; name a folder")
     for name in config["tasks"]:
         _require(name, settings.tasks, f"{source}: tasks: task")
-        _require(settings.tasks[name]["dataset"], settings.datasets, f"config/tasks.yaml: {name}: data set")
+        _require(
+            settings.tasks[name]["dataset"],
+            settings.datasets,
+            f"config/tasks.yaml (with {source} applied): {name}: data set",
+        )
     for name in [*config["models"], *config["figures"]["layers"]]:
         _require(name, settings.models, f"{source}: model")
     for name in config["runs"]:
