@@ -57,6 +57,10 @@ localrules:
     write_report,
 
 
+onstart:
+    refuse_beside_jobs()
+
+
 include: "rules/retrieve.smk"
 include: "rules/curate.smk"
 include: "rules/logmel.smk"

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 sys.path.append(os.getcwd())
 os.environ.update(PYTHONPATH=os.pathsep.join([str(ROOT / "workflow"), os.getcwd(), os.getenv("PYTHONPATH", "")]))
 
+from respfm import slurm
 from respfm.code_digest import code_digest
 from respfm.config import load_settings, read_yaml
 from respfm.encoders import family_module
@@ -95,6 +96,14 @@ def minutes(count):
 def gres(gpus):
     """GPUs on each node of a Slurm job; nothing for none."""
     return f"gpu:{gpus}" if gpus else ""
+
+
+def refuse_beside_jobs():
+    """Stop if an earlier Snakemake has left jobs in Slurm's queue."""
+    try:
+        slurm.refuse_beside_jobs(Path.cwd())
+    except RespfmError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def result(path):

@@ -52,6 +52,7 @@ rule extract_embeddings:
         mem_mb=memory(MEMORY_GB),
         runtime=minutes(240),
         gpu=GPUS,
+        gres=gres(min(GPUS, 1)),
         device=DEVICE,
         torch_threads=THREADS,
     params:

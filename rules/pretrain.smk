@@ -32,8 +32,10 @@ rule pretrain_encoder:
     threads: PRETRAIN_THREADS
     resources:
         mem_mb=memory(MEMORY_GB),
-        runtime=minutes(24 * 60),
+        # A run that needs longer continues in the next job.
+        runtime=24 * 60,
         gpu=GPUS,
+        gres=gres(GPUS),
         machine=MACHINE,
     params:
         cfg=parameters("pretrain_encoder"),

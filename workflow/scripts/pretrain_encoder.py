@@ -11,6 +11,7 @@ from respfm.sources import weights_path
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     machine = json.loads(snakemake.resources.machine)
+    gpus = machine.pop("gpus")
     background, background_statistics = snakemake.input.get("background") or (None, None)
     shards = group_shards(snakemake.input.shards)
     launch(
@@ -27,5 +28,7 @@ with job_log(snakemake.log[0], snakemake.input, snakemake.output):
             "workers": machine.pop("loader_workers"),
             "machine": machine,
         },
-        processes=max(1, snakemake.resources.gpu),
+        processes=max(1, gpus),
+        nodes=snakemake.resources.get("nodes", 1),
+        cores=snakemake.threads,
     )

@@ -1,4 +1,4 @@
-"""One rank of a run: `python -m respfm.pretrain --spec spec.json`, plain or under torchrun.
+"""The ranks of a run on one machine: `python -m respfm.pretrain --spec spec.json`, plain or under torchrun.
 
 spec.json: run (an entry of `runs`), mixture (parquet), shards {dataset: [h5, ...]}, statistics (json), outdir, and
 where the run asks for them init_from, background, background_statistics, teacher (files); workers and machine
@@ -57,14 +57,19 @@ def train_from_spec(spec: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Exit status of one rank."""
+    """Exit status of this rank, or of all that were started here."""
     from respfm.pretrain.interruption import EXIT_REQUEUE, Interrupted
+    from respfm.pretrain.launch import torchrun
 
-    parser = argparse.ArgumentParser(prog="python -m respfm.pretrain", description="Train one rank of a run.")
+    parser = argparse.ArgumentParser(prog="python -m respfm.pretrain", description="Train the ranks of this machine.")
     parser.add_argument("--spec", type=Path, required=True, help="JSON file that describes the run")
-    spec = json.loads(parser.parse_args().spec.read_text(encoding="utf-8"))
+    parser.add_argument("--processes", type=int, default=1, help="ranks on this machine")
+    parser.add_argument("--nodes", type=int, default=1, help="machines, all in one Slurm job")
+    arguments = parser.parse_args()
+    if arguments.processes * arguments.nodes > 1:
+        return torchrun(arguments.spec, arguments.processes, arguments.nodes)
     try:
-        train_from_spec(spec)
+        train_from_spec(json.loads(arguments.spec.read_text(encoding="utf-8")))
     except Interrupted as stop:
         print(f"respfm: {stop}", file=sys.stderr)
         return EXIT_REQUEUE

@@ -1,4 +1,4 @@
-"""Start a run: in this process, or as several ranks under torchrun whose log and signals pass through."""
+"""Start a run: in this process, under torchrun, or under srun; log and signals pass through."""
 
 import os
 import signal
@@ -7,55 +7,83 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from respfm import slurm
 from respfm.errors import RespfmError
 from respfm.files import write_json
 
 
-def launch(spec: dict[str, Any], processes: int = 1) -> None:
-    """Train as `spec` says (see respfm.pretrain.__main__) with `processes` ranks on this machine.
+def launch(spec: dict[str, Any], processes: int = 1, nodes: int = 1, cores: int = 1) -> None:
+    """Train as `spec` says (see respfm.pretrain.__main__) with `processes` ranks on each of `nodes` machines.
 
-    The spec is kept as spec.json in its outdir, for torchrun on several machines. Exits with status 75 if the run was
-    stopped on request and its state saved. Raises RespfmError if it failed.
+    The spec is kept as spec.json in its outdir. In a Slurm job the ranks are tasks of srun with `cores` cores a node,
+    and a run that was stopped in time puts its job back into the queue; several machines need one. Exits with status
+    75 if the run was stopped on request and its state saved. Raises RespfmError if it failed.
     """
     from respfm.pretrain.__main__ import train_from_spec
     from respfm.pretrain.interruption import EXIT_REQUEUE, Interrupted
 
     path = Path(spec["outdir"]) / "spec.json"
     write_json(path, spec)
-    if processes == 1:
+    if slurm.job():
+        ranks = ["-m", "respfm.pretrain", "--spec", path, "--processes", processes, "--nodes", nodes]
+        status = _run([*slurm.one_task_per_node(nodes, cores), sys.executable, *map(str, ranks)], signal.SIGUSR1)
+        if status == EXIT_REQUEUE:
+            slurm.requeue()
+    elif nodes > 1:
+        raise RespfmError(f"{nodes} machines were asked for, which needs a Slurm job; see docs/clusters.md.")
+    elif processes > 1:
+        status = torchrun(path, processes)
+    else:
         try:
-            train_from_spec(spec)
+            return train_from_spec(spec)
         except Interrupted as stop:
             print(f"respfm: {stop}", file=sys.stderr)
-            raise SystemExit(EXIT_REQUEUE) from None
-        return
-    status, stopped = _torchrun(path, processes)
-    if stopped:
+            status = EXIT_REQUEUE
+    if status == EXIT_REQUEUE:
         raise SystemExit(EXIT_REQUEUE)
     if status:
-        raise RespfmError(f"pre-training with {processes} ranks failed (exit status {status}); the log above says why.")
+        raise RespfmError(
+            f"pre-training with {nodes * processes} ranks failed (exit status {status}); the log above says why."
+        )
 
 
-def _torchrun(spec: Path, processes: int) -> tuple[int, bool]:
-    """Exit status of torchrun, and whether a signal asked it to stop."""
-    from respfm.pretrain.interruption import SIGNALS
+def torchrun(spec: Path, processes: int, nodes: int = 1) -> int:
+    """Exit status of `processes` ranks on this machine, one of `nodes`; 75 if a signal asked them to stop."""
+    meeting = ["--standalone"]
+    if nodes > 1:
+        address = f"--rdzv-endpoint={slurm.rendezvous()}"
+        meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-id={slurm.job()}", address]
+    options = [*meeting, f"--nproc-per-node={processes}", "-m", "respfm.pretrain", "--spec", str(spec)]
+    return _run([sys.executable, "-m", "torch.distributed.run", *options], signal.SIGTERM)
 
-    options = ["--standalone", f"--nproc-per-node={processes}", "-m", "respfm.pretrain", "--spec", str(spec)]
-    command = [sys.executable, "-m", "torch.distributed.run", *options]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+def _run(command: list[str], request: signal.Signals) -> int:
+    """Exit status of `command`, which gets `request` for each signal that asks this process to stop.
+
+    75 if it was asked and did not end well: torchrun forgets the status of its ranks.
+    """
+    from respfm.pretrain.interruption import EXIT_REQUEUE, SIGNALS
+
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={"OMP_NUM_THREADS": "1", **os.environ},
+    )
     stopped = False
 
     def pass_on(number: int, frame: object) -> None:
         nonlocal stopped
         stopped = True
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(request)
 
     previous = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
         for line in process.stdout:
             sys.stderr.write(line)
-        return process.wait(), stopped
+        status = process.wait()
+        return EXIT_REQUEUE if stopped and status else status
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
