@@ -79,7 +79,7 @@ def icbhi_files(**changes: str) -> dict[str, str]:
         "ICBHI_Challenge_demographic_information.txt": "101\t3\tF\tNA\t19\t99\r\n226\tNA\tNA\tNA\tNA\tNA\r\n",
         "ICBHI_final_database/101_1b1_Al_sc_Meditron.wav": "",
         "ICBHI_final_database/226_1b1_Pl_sc_LittC2SE.wav": "",
-        "ICBHI_final_database/226_1b1_Pl_sc_LittC2SE.txt": "0\t1\t0\t0",
+        "ICBHI_final_database/226_1b1_Pl_sc_LittC2SE.txt": "0\t1.2\t0\t0\r\n1.2\t2\t1\t0\r\n",
     }
     return files | changes
 
@@ -90,6 +90,9 @@ def test_icbhi_renamed_recording_and_missing_demographics(tmp_path):
     assert frame.loc["226_1b1_Pl_sc_LittC2SE", "device"] == "LittC2SE"
     assert frame.loc["101_1b1_Al_sc_Meditron", ["patient", "age", "sex"]].tolist() == ["101", 3.0, "F"]
     assert pd.isna(frame.loc["226_1b1_Pl_sc_LittC2SE", "age"])
+    marks = frame[["crackles", "wheezes"]]
+    assert marks.loc["226_1b1_Pl_sc_LittC2SE"].tolist() == ["yes", "no"]
+    assert marks.loc["101_1b1_Al_sc_Meditron"].tolist() == ["", ""]
     (tmp_path / "ICBHI_Challenge_demographic_information.txt").unlink()
     assert icbhi.list_recordings(tmp_path, {})["age"].isna().all()
 
@@ -103,6 +106,10 @@ def test_icbhi_renamed_recording_and_missing_demographics(tmp_path):
         ({"ICBHI_challenge_train_test.txt": "101_1b1_Al_sc_Meditron\ttest"}, "has no line in ICBHI_challenge"),
         ({"ICBHI_challenge_train_test.txt": "101_1b1_Al_sc_Meditron\tdev"}, "is 'dev'; it must be train or test"),
         ({"ICBHI_final_database/notes.wav": ""}, "an ICBHI name has five parts"),
+        (
+            {"ICBHI_final_database/101_1b1_Al_sc_Meditron.txt": "0\t1\t0\t2"},
+            "line 1 is not a start, an end and two marks",
+        ),
     ],
 )
 def test_icbhi_mistakes(tmp_path, changes, message):

@@ -8,14 +8,25 @@ import pandas as pd
 from respfm.curate import metadata
 from respfm.errors import RespfmError
 
-COLUMNS = ["diagnosis", "official_split", "device", "chest_location", "acquisition", "age", "sex"]
+COLUMNS = [
+    "diagnosis",
+    "official_split",
+    "device",
+    "chest_location",
+    "acquisition",
+    "age",
+    "sex",
+    "crackles",
+    "wheezes",
+]
 
 
 def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
     """All recordings, with the patient's diagnosis and the challenge's split; id is the file stem.
 
     The official list is matched without the device, because about 90 device names were corrected after it was
-    made (226_1b1_Pl_sc_Meditron is 226_1b1_Pl_sc_LittC2SE on disk). No options.
+    made (226_1b1_Pl_sc_Meditron is 226_1b1_Pl_sc_LittC2SE on disk). `crackles` and `wheezes` say whether any annotated
+    respiratory cycle has one (yes, no; empty without annotation). No options.
     """
     diagnoses = _read_diagnoses(metadata.find_file(root, "ICBHI_Challenge_diagnosis.txt"))
     split_path = metadata.find_file(root, "ICBHI_challenge_train_test.txt")
@@ -36,6 +47,7 @@ def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
         if name.rpartition("_")[0] not in splits:
             raise RespfmError(f"{root / path}: {name} has no line in {split_path.name}; add it")
         age, sex = people.get(patient, (float("nan"), ""))
+        crackles, wheezes = _read_annotation((root / path).with_suffix(".txt"))
         rows.append(
             {
                 "id": name,
@@ -48,6 +60,8 @@ def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
                 "acquisition": acquisition,
                 "age": age,
                 "sex": sex,
+                "crackles": crackles,
+                "wheezes": wheezes,
             }
         )
     return metadata.to_recordings(rows, root, COLUMNS)
@@ -93,3 +107,18 @@ def _read_demographics(root: Path) -> dict[str, tuple[float, str]]:
             raise RespfmError(f"{name}: line {line} has {len(row)} cells instead of six; retrieve the file again")
         people[row[0]] = (metadata.to_number(row[1]), row[2] if row[2] in ("F", "M") else "")
     return people
+
+
+def _read_annotation(path: Path) -> tuple[str, str]:
+    """Whether crackles and wheezes occur; a line is start, end (s), crackles, wheezes of one respiratory cycle."""
+    if not path.exists():
+        return "", ""
+    cycles = []
+    for line, row in metadata.read_rows(path, delimiter="\t"):
+        if len(row) != 4 or not set(row[2:]) <= {"0", "1"}:
+            raise RespfmError(
+                f"{path}: line {line} is not a start, an end and two marks (0 or 1); retrieve the data set again"
+            )
+        cycles.append(row[2:])
+    crackles, wheezes = (any(cycle[mark] == "1" for cycle in cycles) for mark in (0, 1))
+    return ("yes" if crackles else "no"), ("yes" if wheezes else "no")
