@@ -201,6 +201,7 @@ def test_one_recording_runs_its_data_set_again(demo, results):
         "audit_leakage": 1,
         "audit_metadata": 1,
         "audit_duplicates": 1,
+        "cache_waveforms": 1,
         "extract_embeddings": 10,
         "train_probe": 5,
         "fit_probe": 5,
