@@ -1,6 +1,7 @@
 """A real HTTP server on the loopback interface that misbehaves on request."""
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ class Resource:
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """`files` maps paths to resources; `requests` lists (path, Range header) as they came."""
+    """`files` maps paths to resources; `requests` lists (path, Range header), `headers` all headers, as they came."""
 
     daemon_threads = True
 
@@ -37,16 +38,21 @@ class LoopbackServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, Resource] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.headers: list[dict[str, str]] = []
+        self.scheme = "http"
         self.closing = threading.Event()
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}{path}"
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[LoopbackServer]:
-    """A server that runs in a thread until the block ends."""
+def running_server(context: ssl.SSLContext | None = None) -> Iterator[LoopbackServer]:
+    """A server that runs in a thread until the block ends, over https with a `context`."""
     server = LoopbackServer()
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.scheme = "https"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -63,6 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests.append((self.path, self.headers.get("Range")))
+        self.server.headers.append(dict(self.headers))
         resource = self.server.files.get(self.path)
         if resource is None:
             self._empty(404, {})

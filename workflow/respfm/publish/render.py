@@ -27,12 +27,12 @@ Bold = Callable[[str], str]
 
 def escape_markdown(text: str) -> str:
     """Text that a Markdown table shows as it is."""
-    return MARKDOWN_SPECIAL.sub(r"\\\1", text)
+    return MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is, also at the start of a table row."""
-    return text.translate(LATEX_SPECIAL)
+    return " ".join(text.split()).translate(LATEX_SPECIAL)
 
 
 def title(frame: pd.DataFrame) -> str:

@@ -23,7 +23,15 @@ from respfm.retrieve.volumes import open_joined, open_split_zip
 KINDS = ("zip", "zip-split", "7z", "tar", "tar.gz", "tar.xz", "tar.bz2")
 LARGEST_RATIO = 100
 SMALLEST_BOUND = 64 << 20
+LARGEST_HEADER = 1 << 20
 _BLOCK = 1 << 20
+_NAMES_AND_ATTRIBUTES = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 _DAMAGE = (
     EOFError,
     NotImplementedError,
@@ -34,6 +42,17 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+class _Entry(tarfile.TarInfo):
+    """A tar header; one that announces a name or attributes of more than `LARGEST_HEADER` bytes is not read."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Entry":
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in _NAMES_AND_ATTRIBUTES and entry.size > LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {entry.size} bytes")
+        return entry
 
 
 @dataclass(frozen=True)
@@ -149,7 +168,7 @@ def _open_members(paths: Sequence[Path], kind: str) -> Iterator[Iterator[Member]
             yield _zip_members(archive)
     else:
         mode = "r:" + kind.removeprefix("tar").removeprefix(".")
-        with open_joined(paths) as stream, tarfile.open(fileobj=stream, mode=mode) as archive:
+        with open_joined(paths) as stream, tarfile.open(fileobj=stream, mode=mode, tarinfo=_Entry) as archive:
             yield _tar_members(archive)
 
 
@@ -201,21 +220,22 @@ def _unpack_7z(paths: Sequence[Path], directory: Path, bound: int, name: str) ->
         with open_joined(paths) as stream, py7zr.SevenZipFile(stream) as archive:
             if archive.needs_password():
                 raise _encrypted(name)
-            targets, total = {}, 0
+            targets: dict[Path, str] = {}
+            total = 0
             for info in archive.files:
                 if not (info.is_directory or info.is_file):
                     raise _special(info.filename)
                 target = _target(directory, info.filename, name)
                 if target is None or info.is_directory:
                     continue
-                if info.filename in targets or target.exists():
+                if target in targets or target.exists():
                     raise FileExistsError(errno.EEXIST, "exists", str(target))
-                targets[info.filename] = target
+                targets[target] = info.filename
                 total += info.uncompressed
                 _check_bound(total, bound, name)
-            archive.extract(directory, targets=list(targets))
+            archive.extract(directory, targets=list(targets.values()))
     except ArchiveError as error:
         raise _damaged(name, "7z", error) from error
-    for target in targets.values():
+    for target in targets:
         target.chmod(0o644)
     return len(targets)

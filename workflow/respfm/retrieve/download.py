@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
 import requests
 from tqdm import tqdm
@@ -54,15 +55,29 @@ class _Retry(Exception):
         self.wait = wait
 
 
+def _session() -> requests.Session:
+    """A session that follows redirects, but not from https to http."""
+    session = requests.Session()
+    session.hooks["response"].append(_refuse_downgrade)
+    return session
+
+
+def _refuse_downgrade(response: requests.Response, **_: object) -> None:
+    target = urljoin(response.url, response.headers.get("Location", ""))
+    if response.is_redirect and response.url.startswith("https:") and not target.startswith("https:"):
+        raise requests.exceptions.InvalidSchema(f"the server redirects from https to {target}, which is not safe")
+
+
 def read_text(url: str, patience: Patience = PATIENCE) -> str:
     """A small text file.
 
     Raises:
         OSError: the server cannot be reached or has no such file.
     """
-    response = requests.get(url, timeout=(patience.connect, patience.stall))
-    response.raise_for_status()
-    return response.content.decode("utf-8-sig")
+    with _session() as session:
+        response = session.get(url, timeout=(patience.connect, patience.stall))
+        response.raise_for_status()
+        return response.content.decode("utf-8-sig")
 
 
 def download(
@@ -144,7 +159,7 @@ def _download_one(url: str, target: Path, expected: Expected, progress: bool, pa
     """Fetch from one address; what was put together over several tries gets a second chance from the start."""
     logger.info("%s from %s", target.name, url)
     part = _Part(target, url, expected)
-    with requests.Session() as session:
+    with _session() as session:
         while True:
             _receive_all(session, part, expected, progress, patience)
             try:
@@ -205,12 +220,17 @@ def _receive(session: requests.Session, part: _Part, expected: Expected, progres
                 for block in response.raw.stream(_BLOCK, decode_content=False):
                     sink.write(block)
                     bar.update(len(block))
+                    if total is not None and sink.tell() > total:
+                        break
     except requests.exceptions.SSLError as error:
         raise _Lost(_reason(error)) from error
     except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
         raise _Retry(_reason(error)) from error
     except requests.RequestException as error:
         raise _Lost(_reason(error)) from error
+    if total is not None and part.size > total:
+        part.discard()
+        raise _Lost(f"the server sends more than the file's {total} bytes")
     if total is not None and part.size < total:
         raise _Retry(f"the transfer ended after {part.size} of {total} bytes")
 

@@ -52,6 +52,11 @@ class Mirror:
         self._read_url = read_url
         self.path = str(self._spec["path"])
         self.remote = urlsplit(self.path).scheme in ("http", "https")
+        if self.remote and "@" in urlsplit(self.path).netloc:
+            raise RespfmError(
+                "a mirror's address holds a user name or password, which logs and reports would show: put them into "
+                "~/.netrc, which is read when the mirror is asked, and name the mirror without them."
+            )
         if not self.remote and not Path(self.path).is_dir():
             raise RespfmError(f"the mirror {self.path} is not a directory: correct `mirror` in the configuration.")
 
