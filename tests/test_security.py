@@ -30,6 +30,7 @@ from publish_run import CAPTIONS, TEMPLATE
 from respfm import audio
 from respfm.cli import main
 from respfm.config import load_settings, read_yaml
+from respfm.curate import respiratory_tr
 from respfm.curate.arrays import load_arrays
 from respfm.encoders import FAMILIES, load_encoder
 from respfm.errors import RespfmError
@@ -176,6 +177,12 @@ def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path, kind):
         archive.addfile(info, io.BytesIO(bytes(info.size)))
     with pytest.raises(RespfmError, match="a header of 104857600 bytes"):
         unpack([tmp_path / "a.tar.gz"], "tar.gz", tmp_path / "out")
+
+
+def test_a_workbook_that_would_fill_the_memory_is_not_read(tmp_path):
+    make("zip", tmp_path / "Labels.xlsx", {"xl/sharedStrings.xml": bytes(65 << 20)})
+    with pytest.raises(RespfmError, match=r"Labels\.xlsx is not a readable Excel workbook \(it would unpack to more"):
+        respiratory_tr.list_recordings(tmp_path, {})
 
 
 # Pickles.

@@ -1,6 +1,7 @@
 """RespiratoryDatabase@TR (Altan et al. 2017, Mendeley p9z4h98s6j v1): `H###_<L|R><1-6>.wav`."""
 
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from respfm.errors import RespfmError
 
 NAME = re.compile(r"(?P<patient>H\d+)_(?P<position>[LR][1-6])")
 HEADER = ["Patient ID", "Diagnosis"]
+LARGEST_WORKBOOK = 64 << 20
 
 
 def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
@@ -56,6 +58,9 @@ def _read_workbook(path: Path) -> pd.DataFrame:
 def _read_sheets(path: Path) -> list[list[list[str]]]:
     """Cells of every sheet as stripped text."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(info.file_size for info in archive.infolist()) > LARGEST_WORKBOOK:
+                raise ValueError(f"it would unpack to more than {LARGEST_WORKBOOK} bytes")
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
         return [
             [["" if cell is None else str(cell).strip() for cell in row] for row in sheet.iter_rows(values_only=True)]
