@@ -133,10 +133,11 @@ def real_recordings(shared_data: Path) -> dict[str, pd.DataFrame]:
 
 @functools.cache
 def real_tasks(shared_data: Path) -> dict[tuple[str, str], pd.DataFrame]:
-    """Every task of config/tasks.yaml under both protocols, from OPERA's arrays, by (protocol, task)."""
+    """Every task of OPERA under both protocols, from its arrays, by (protocol, task)."""
     recordings, opera = real_recordings(shared_data), opera_root(shared_data)
     return {
         (protocol, name): build_task(name, task, protocol, recordings[task["dataset"]], opera, seed=0)
         for name, task in paper().tasks.items()
+        if "opera" in task
         for protocol in ("published", "strict")
     }

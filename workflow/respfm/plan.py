@@ -133,11 +133,12 @@ class Plan:
         return [task for task in self.tasks if self.settings.tasks[task]["dataset"] == dataset]
 
     def tasks_kept_out_of(self, mixture: str) -> list[str]:
-        """Tasks of the registry, selected or not, whose test recordings and patients `mixture` leaves out."""
+        """Tasks whose test recordings and patients `mixture` leaves out: all of OPERA, others where selected."""
         if "exclude" not in self.settings.mixtures[mixture]:
             return []
         mine = self.datasets_of(mixture)
-        return [name for name, task in self.settings.tasks.items() if task["dataset"] in mine]
+        tasks = self.settings.tasks.items()
+        return [n for n, task in tasks if task["dataset"] in mine and ("opera" in task or n in self.tasks)]
 
     def shards_of(self, dataset: str) -> list[str]:
         """Names of the log-mel shards of `dataset`; fixed by the registry, never by the machine."""
