@@ -44,3 +44,11 @@ def test_readme_names_files_that_exist():
     text = (REPOSITORY / "README.md").read_text()
     for name in re.findall(r"`((?:config|workflow|rules|docs|profiles)/[\w./-]+)`", text):
         assert (REPOSITORY / name).exists(), f"README.md names {name}, which does not exist"
+
+
+def test_the_slurm_profile_keeps_the_rules_of_the_default_one():
+    default, slurm = (read_yaml(REPOSITORY / "profiles" / name / "config.yaml") for name in ("default", "slurm"))
+    del default["resources"]  # counts GPUs of one machine
+    assert {key: slurm.get(key) for key in default} == default
+    assert "slurm-array-jobs" not in slurm
+    assert slurm["slurm-status-command"] == "squeue"
