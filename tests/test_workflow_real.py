@@ -16,7 +16,7 @@ def sample(shared_data, tmp_path_factory):
     workspace = Workspace(tmp_path_factory.mktemp("real"))
     registry = workspace.root / "config" / "pretraining.yaml"
     entries = yaml.safe_load(registry.read_text())
-    entries["runs"]["real_sample"].update(epochs=3, warmup_epochs=1)
+    entries["runs"]["real_sample"].update(epochs=2, warmup_epochs=1)
     registry.write_text(yaml.safe_dump(entries))
     here = {
         "mirror": [

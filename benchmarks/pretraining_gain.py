@@ -1,0 +1,61 @@
+"""What pre-training gains on real recordings: scores of a small M2D against its random start and log-mel statistics.
+
+Runs config/real-gain.yaml once per seed (its own splits by patient, its own pre-training without their test patients;
+Snakemake makes again only what depends on the seed) and prints, per task, the mean test AUROC of the layer chosen on
+validation, and the paired differences with their standard errors over the seeds.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "real-gain"
+PRETRAINED = "m2d_real_sample"
+CONTROLS = {"m2d_real_random": "random weights", "logmel_stats": "log-mel statistics"}
+
+
+def run(seed: int, cores: int) -> pd.Series:
+    """Test AUROC by (task, model) of one seed."""
+    snakemake = str(Path(sys.executable).with_name("snakemake"))
+    options = ["--cores", str(cores), "--configfile", "config/real-gain.yaml", "--config", f"seed={seed}"]
+    subprocess.run([snakemake, "probe_all", "--quiet", "all", *options], cwd=ROOT, check=True)
+    scores = {}
+    for path in sorted((RESULTS / "scores" / "strict").glob("*/*.csv")):
+        table = pd.read_csv(path)
+        scores[path.stem, path.parent.name] = table.loc[table["chosen"], "auroc_test"].item()
+    return pd.Series(scores)
+
+
+def summarise(scores: pd.DataFrame) -> str:
+    """Markdown table of `scores`, one row per seed and one column per (task, model)."""
+    titles = [f"{title} | gain" for title in CONTROLS.values()]
+    lines = [f"| task | pre-trained | {' | '.join(titles)} |", "|---" * (2 + 2 * len(CONTROLS)) + "|"]
+    for task in scores.columns.get_level_values(0).unique():
+        own = scores[task][PRETRAINED]
+        cells = [task, f"{own.mean():.3f}"]
+        for control in CONTROLS:
+            gain = own - scores[task][control]
+            cells += [f"{scores[task][control].mean():.3f}", f"{gain.mean():+.3f} ± {gain.sem():.3f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=2)
+    options = parser.parse_args()
+    start = time.monotonic()
+    scores = pd.DataFrame({seed: run(seed, options.cores) for seed in range(options.seeds)}).T
+    print(scores.T.to_string(float_format="%.3f"))
+    print(summarise(scores))
+    print(f"{options.seeds} seeds, {(time.monotonic() - start) / 60:.0f} min")
+
+
+if __name__ == "__main__":
+    main()
