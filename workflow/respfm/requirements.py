@@ -86,8 +86,8 @@ def _dataset_need(plan: Plan, name: str) -> Need:
     entry = plan.settings.datasets[name]
     rough = entry["approximate"]
     pieces = [piece for file in entry["files"] for piece in pieces_of(file)]
-    sizes = [piece.expected.bytes for piece in pieces]
-    download = rough.get("download_gb") if None in sizes else sum(sizes) / GIGA
+    sizes = [piece.expected.bytes for piece in pieces if piece.expected.bytes is not None]
+    download = sum(sizes) / GIGA if len(sizes) == len(pieces) else rough.get("download_gb")
     disk = rough.get("unpacked_gb", download)
     logmel = _logmel_gigabytes(plan, name) if name in plan.mixture_datasets else 0.0
     here, total = _files_here(plan, name), len(pieces)

@@ -30,7 +30,7 @@ def rendezvous() -> str:
     """host:port where the nodes of this step find each other; the same on all of them."""
     nodes = ["scontrol", "show", "hostnames", os.environ["SLURM_STEP_NODELIST"]]
     first = subprocess.run(nodes, check=True, capture_output=True, text=True).stdout.split()[0]
-    return f"{first}:{20000 + int(job()) % 10000}"
+    return f"{first}:{20000 + int(os.environ['SLURM_JOB_ID']) % 10000}"
 
 
 def requeue(patience: float = 600.0) -> None:

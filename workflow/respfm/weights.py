@@ -32,8 +32,8 @@ def read_weights(path: str | Path, trust: bool = False, allow: Sequence[type] = 
         head = stream.read(256)
     if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
         raise RespfmError(f"{path}: this is an HTML page, not a checkpoint; download the file itself again")
-    if foreign := next((what for start, what in _FOREIGN.items() if head.startswith(start)), None):
-        raise RespfmError(f"{path}: this is {foreign}, not a checkpoint; name a file .pth, .pt, .ckpt or .safetensors")
+    if kind := next((what for start, what in _FOREIGN.items() if head.startswith(start)), None):
+        raise RespfmError(f"{path}: this is {kind}, not a checkpoint; name a file .pth, .pt, .ckpt or .safetensors")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)[0]
     try:

@@ -1,6 +1,7 @@
 """How far one gets on a task without listening: classifiers of header, device, date and age."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ def metadata_baselines(
         labels = task["label"].to_numpy()
         where = {"protocol": protocol, "task": name}
         counts = {"n_train": int(train.sum()), "n_test": int(test.sum())}
-        scored = [
+        scored: list[dict[str, Any]] = [
             {**where, "column": column, "auroc_test": _auroc(labels[test], scores), "seen": seen, **counts}
             for column, scores, seen in _predict(table, labels, train, test)
         ]

@@ -44,12 +44,13 @@ def build_task(
     Raises RespfmError when recordings are missing (unless `allow_partial`), when labels disagree with the
     metadata, when counts differ from the task's `counts`, and when a split lacks a class.
     """
-    redrawn = opera_root is None or "opera" not in task or task.get("splits") == "redraw"
-    if redrawn:
+    arrays = None if "opera" not in task or task.get("splits") == "redraw" else opera_root
+    redrawn = arrays is None
+    if arrays is None:
         table = _from_metadata(name, task, recordings)
         parts = _redraw(name, task, protocol, table, seed)
     else:
-        table = _from_arrays(name, task, protocol, recordings, opera_root)
+        table = _from_arrays(name, task, protocol, recordings, arrays)
         check_count(f"{name}: recordings", len(table), int(table["recording"].notna().sum()), allow_partial)
         parts = _opera_parts(name, task, protocol, table)
         if protocol == "published" and "counts" in task and not allow_partial:

@@ -158,8 +158,8 @@ def draw_graded_chest(rng: np.random.Generator, severity: int) -> Chest:
 
 
 def _chest(rng: np.random.Generator, wheezing: float, crackling: float, obstruction: float) -> Chest:
-    traits = np.clip(rng.normal([wheezing, crackling, obstruction], 0.1), 0, 1)
-    return Chest(*traits.tolist(), crackle_pitch=rng.uniform(250, 600), breath_rate=rng.uniform(0.22, 0.36))
+    wheezing, crackling, obstruction = np.clip(rng.normal([wheezing, crackling, obstruction], 0.1), 0, 1).tolist()
+    return Chest(wheezing, crackling, obstruction, rng.uniform(250, 600), rng.uniform(0.22, 0.36))
 
 
 @dataclass(frozen=True)

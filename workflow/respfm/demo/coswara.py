@@ -1,6 +1,7 @@
 """Coswara-Data as on GitHub: split tars of date folders, combined_data.csv and the quality annotations."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ def stand_ins(cohort: Cohort) -> StandIns:
         "*/combined_data.csv": lambda: _combined_data(cohort),
         "*/annotations/cough-heavy_labels.csv": lambda: _qualities(cohort, "heavy"),
         "*/annotations/cough-shallow_labels.csv": lambda: _qualities(cohort, "shallow"),
-        **{f"*/{date}/{date}.tar.gz": lambda date=date: tar_gz(_members(cohort, date)) for date in COSWARA_DATES},
+        **{f"*/{date}/{date}.tar.gz": partial(_date_archive, cohort, date) for date in COSWARA_DATES},
     }
 
 
@@ -45,6 +46,10 @@ def _qualities(cohort: Cohort, depth: str) -> bytes:
         for user, quality in zip(users["id"], users[f"quality_{depth}"], strict=True)
     )
     return ("FILENAME, QUALITY\n" + "".join(lines)).encode()
+
+
+def _date_archive(cohort: Cohort, date: str) -> bytes:
+    return tar_gz(_members(cohort, date))
 
 
 def _members(cohort: Cohort, date: str) -> Iterator[tuple[str, bytes]]:

@@ -1,6 +1,7 @@
 """The OPERA repository's label, file-list and split arrays, made for the synthetic recordings."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ def stand_ins(cohort: Cohort) -> StandIns:
 
 
 def _arrays(folder: str, columns: dict[str, Sequence]) -> StandIns:
-    return {f"{folder}/{name}.npy": lambda values=values: npy(values) for name, values in columns.items()}
+    return {f"{folder}/{name}.npy": partial(npy, values) for name, values in columns.items()}
 
 
 def _coughvid(cohort: Cohort) -> StandIns:
@@ -31,7 +32,7 @@ def _coughvid(cohort: Cohort) -> StandIns:
     pool = cohort.coughvid[cohort.coughvid["split"] != ""]
     stem = pool["uuid"].where(pool["container"] == "webm", pool["uuid"].str[:-1])
     sound = "datasets/coughvid/wav/" + stem + ".wav"
-    made = {"datasets/coughvid/metadata_compiled.csv": lambda: metadata_csv(cohort)}
+    made: StandIns = {"datasets/coughvid/metadata_compiled.csv": lambda: metadata_csv(cohort)}
     for task, column, classes in (
         ("covid", "status", {"healthy": 0, "COVID-19": 1}),
         ("gender", "gender", {"male": 0, "female": 1}),
@@ -48,7 +49,7 @@ def _coughvid(cohort: Cohort) -> StandIns:
         )
     for name, part in (("_train", "train"), ("_val", "val"), ("gender_test", "test"), ("covid_test", "test")):
         uuids = shuffled(pool[pool["split"] == part], cohort.seed, "uuids", name)["uuid"]
-        made[f"datasets/coughvid/coughvid_{name}_uuids.npy"] = lambda uuids=uuids: npy(uuids, object)
+        made[f"datasets/coughvid/coughvid_{name}_uuids.npy"] = partial(npy, uuids, object)
     return made
 
 
@@ -66,7 +67,7 @@ def _coswara(cohort: Cohort) -> StandIns:
     """T8 and T9: users with both coughs of quality 1 or 2, in the order of combined_data.csv."""
     users = cohort.coswara
     aligned = users[(users["quality_shallow"] > 0) & (users["quality_heavy"] > 0)]
-    made = {}
+    made: StandIns = {}
     for task, column, classes in (
         ("sex", "gender", {"male": 0, "female": 1}),
         ("smoker", "smoker", {"n": 0, "False": 0, "y": 1, "True": 1}),

@@ -131,6 +131,7 @@ class HTSATEncoder(ClipwiseEncoder):
     ) -> None:
         self.network, self.projection, self.frontend = network, projection, frontend
         self.published_crop, self.fill, self.train_seed = variant.crop, variant.fill, train_seed
+        assert variant.crop.seconds is not None
         self.unit = round(variant.crop.seconds * variant.sample_rate)
         layers = BLOCKS if projection is None else [*BLOCKS, "projection"]
         modules = [network, frontend] if projection is None else [network, projection, frontend]
@@ -244,7 +245,7 @@ def load(
     return HTSATEncoder(variant, network, head, frontend, default_layer, **quirks)
 
 
-def fill_trunk(network: HTSAT, state: Mapping[str, Tensor], published: Published, checkpoint: Path) -> HTSAT:
+def fill_trunk(network: HTSAT, state: Mapping[str, Tensor], published: Published, checkpoint: Path | None) -> HTSAT:
     """`network` in evaluation mode with the weights `state`, named as in the HTS-AT repository."""
     state = split_joint(state, "attn.qkv", [f"attn.{part}" for part in ("query", "key", "value")])
     tables = {name: table for name, table in network.trunk.named_buffers() if name.endswith("_index")}

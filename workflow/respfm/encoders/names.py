@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 
-def rename(state: Mapping[str, Tensor], patterns: Mapping[str, str]) -> dict[str, Tensor]:
+def rename(state: Mapping[str, Tensor], patterns: Mapping[str, Any]) -> dict[str, Tensor]:
     """`state` with each regular expression of `patterns` replaced in every name, in their order."""
     renamed = {}
     for name, value in state.items():

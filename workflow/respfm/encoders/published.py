@@ -66,7 +66,7 @@ class Published:
             state = inner or state
         return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
-    def fill(self, network: nn.Module, state: Mapping[str, Tensor], checkpoint: Path, unused: str = "$^") -> nn.Module:
+    def fill(self, network: Any, state: Mapping[str, Tensor], checkpoint: Path | None, unused: str = "$^") -> Any:
         """`network` in evaluation mode with the weights `state`, without the entries whose whole name matches `unused`.
 
         Anything missing, of another shape or left over shows that the file is another one: RespfmError.

@@ -116,11 +116,11 @@ def _infer_config(path: Path, state: dict[str, Tensor], input_size: Sequence[int
     name = FOLDER_NAME.match(path.parent.name) or FOLDER_NAME.match(path.stem)
     sample_rate = 16000
     if name:
-        mels, frames, height, width, rate = (int(group) if group else None for group in name.groups())
+        mels, frames, height, width = map(int, name.groups()[:4])
         if [height, width] != patch_size:
             raise RespfmError(f"{path}: the name says patches of {height}x{width}, the weights {_times(patch_size)}")
         input_size = (mels, frames)
-        sample_rate = 1000 * rate if rate else sample_rate
+        sample_rate = 1000 * int(name[5]) if name[5] else sample_rate
     rows = MEL_BANDS // patch_size[0]
     if input_size is None:
         input_size = (MEL_BANDS, patches // rows * patch_size[1])

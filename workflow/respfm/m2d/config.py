@@ -41,12 +41,12 @@ class M2DConfig:
     heads: int = 12
     mlp_ratio: float = 4.0
     objective: str = "m2d"
-    decoder_dim: int | None = None
-    decoder_depth: int | None = None
-    decoder_heads: int | None = None
-    mask_ratio: float | None = None
-    standardise: bool | None = None
-    offline_dim: int | None = None
+    decoder_dim: int = None  # type: ignore[assignment]
+    decoder_depth: int = None  # type: ignore[assignment]
+    decoder_heads: int = None  # type: ignore[assignment]
+    mask_ratio: float = None  # type: ignore[assignment]
+    standardise: bool = None  # type: ignore[assignment]
+    offline_dim: int = None  # type: ignore[assignment]
     noisy_student: bool = False
     online_weight: float = 1.0
     offline_weight: float = 1.0
@@ -61,7 +61,7 @@ class M2DConfig:
             raise RespfmError(
                 f"patch_size {list(self.patch_size)} does not fit into input_size {list(self.input_size)}"
             )
-        published = PREDICTORS[self.objective]
+        published: dict[str, Any] = PREDICTORS[self.objective]
         if self.objective == "m2d_x":
             published = {**published, "offline_dim": self.grid[0] * self.dim}
         for name, value in published.items():
@@ -101,4 +101,5 @@ class M2DConfig:
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise RespfmError(f"M2D model has no setting {', '.join(sorted(unknown))}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**fields)

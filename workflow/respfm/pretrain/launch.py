@@ -80,7 +80,7 @@ def _run(command: list[str], request: signal.Signals) -> int:
 
     previous = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
-        for line in process.stdout:
+        for line in process.stdout or ():
             sys.stderr.write(line)
         status = process.wait()
         return EXIT_REQUEUE if stopped and status else status

@@ -74,8 +74,7 @@ class Timing:
             peak_flops,
         )
         self.started = self.last = time.perf_counter()
-        self.first_step: int | None = None
-        self.last_step = 0
+        self.first_step = self.last_step = 0
 
     def start(self, step: int) -> None:
         """Training begins after `step` steps; a run from the beginning starts a new file."""

@@ -35,7 +35,8 @@ class Recipe:
     def from_run(cls, run: dict[str, Any]) -> "Recipe":
         """Recipe of an entry of `runs` in config/pretraining.yaml; what only describes or links the run is left out."""
         names = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in run.items() if name in names})
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in run.items() if key in names}
+        return cls(**values)
 
 
 @dataclasses.dataclass(frozen=True)

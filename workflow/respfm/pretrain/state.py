@@ -49,9 +49,9 @@ class StateDirectory:
 
     def load(self, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
         """The newest good state (None if there is none), and a sentence about each damaged one."""
-        complaints = []
+        complaints: list[str] = []
         for path in self._files():
-            if file_digest(path).startswith(NAME.fullmatch(path.name)[2]):
+            if (name := NAME.fullmatch(path.name)) and file_digest(path).startswith(name[2]):
                 return torch.load(path, map_location=device, weights_only=True), complaints
             complaints.append(f"{path} is damaged (its content does not match its name) and was passed over.")
         return None, complaints

@@ -1,6 +1,7 @@
 """Mean and standard deviation of a mixture's log-mel values: one pass, one result for all ranks."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ def mixture_statistics(
     from tqdm import tqdm
 
     recordings = Recordings.open(mixture, shards)
-    count, total, squares, frames, shift = 0, 0.0, 0.0, 0, None
+    count, total, squares, frames = 0, 0.0, 0.0, 0
+    shift: Any = None
     rows = zip(recordings.row_store, recordings.row_index, recordings.row_repeats, strict=True)
     bar = tqdm(
         rows,

@@ -52,7 +52,8 @@ def compare_models(
     reference = reference_model(models, selected, paper_dir)
     tests = {task: _test_recordings(path) for task, path in task_tables.items()}
     predicted = {
-        key: _read(path, *key, layer, tests) for path, (key, layer) in zip(predictions, chosen.items(), strict=True)
+        (task, model): _read(path, task, model, layer, tests)
+        for path, ((task, model), layer) in zip(predictions, chosen.items(), strict=True)
     }
     rows = []
     for (task, model), frame in tqdm(predicted.items(), desc="compare models", disable=None):

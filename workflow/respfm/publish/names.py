@@ -7,7 +7,7 @@ MARKS = {"random": "random weights", "own": "own weights"}
 
 def marked(title: str, weights: str | None) -> str:
     """The title, saying that the weights are random or made here unless it says so already."""
-    mark = MARKS.get(weights)
+    mark = MARKS.get(weights or "")
     return f"{title} ({mark})" if mark and mark.split()[0] not in title.lower() else title
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import io
 import lzma
 import shutil
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
@@ -48,7 +49,7 @@ class _Entry(tarfile.TarInfo):
     """A tar header; one that announces a name or attributes of more than `LARGEST_HEADER` bytes is not read."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Entry":
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Entry":
         entry = super().frombuf(buf, encoding, errors)
         if entry.type in _NAMES_AND_ATTRIBUTES and entry.size > LARGEST_HEADER:
             raise tarfile.ReadError(f"a header of {entry.size} bytes")
@@ -167,7 +168,7 @@ def _open_members(paths: Sequence[Path], kind: str) -> Iterator[Iterator[Member]
         ):
             yield _zip_members(archive)
     else:
-        mode = "r:" + kind.removeprefix("tar").removeprefix(".")
+        mode: Any = "r:" + kind.removeprefix("tar").removeprefix(".")
         with open_joined(paths) as stream, tarfile.open(fileobj=stream, mode=mode, tarinfo=_Entry) as archive:
             yield _tar_members(archive)
 
@@ -179,7 +180,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
             raise _encrypted(info.filename)
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _special(info.filename)
-        opener = None if info.is_dir() else lambda info=info: archive.open(info)
+        opener: Any = None if info.is_dir() else functools.partial(archive.open, info)
         yield Member(info.filename, info.file_size, opener)
 
 
@@ -187,7 +188,7 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
     for info in archive:
         if not (info.isreg() or info.isdir()):
             raise _special(info.name)
-        opener = None if info.isdir() else lambda info=info: archive.extractfile(info)
+        opener: Any = None if info.isdir() else functools.partial(archive.extractfile, info)
         yield Member(info.name, info.size, opener)
     if isinstance(archive.fileobj, io.BufferedReader):
         archive.fileobj.seek(archive.offset)

@@ -285,8 +285,8 @@ def _wait(failures: int, asked: float | None, patience: Patience) -> None:
     time.sleep(min(asked, patience.longest_wait))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """The innermost cause, which says more than the chain of wrappers around it."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__
+    while inner := error.__cause__ or error.__context__:
+        error = inner
     return str(error).strip() or type(error).__name__

@@ -111,7 +111,7 @@ class Mirror:
         if not name:
             return []
         try:
-            if self.remote:
+            if self._read_url and self.remote:
                 text = self._read_url(f"{self.path.rstrip('/')}/{name}")
             else:
                 text = Path(self.path, name).read_text(encoding="utf-8-sig")

@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from respfm.errors import RespfmError
 
@@ -84,7 +84,7 @@ def open_split_zip(paths: Sequence[Path]) -> io.BufferedReader:
     """
     name = Path(paths[-1]).name
     with open_joined(paths) as volumes:
-        starts = volumes.raw.starts
+        starts = cast(JoinedFile, volumes.raw).starts
         count, position, size = _find_directory(volumes, starts, name)
         volumes.seek(position)
         directory = volumes.read(size)
