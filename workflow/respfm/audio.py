@@ -101,7 +101,7 @@ def _decode_sndfile(path: str | os.PathLike, sound: soundfile.SoundFile) -> np.n
         raise AudioError(path, "truncated")
     # libsndfile takes four times as long to return 16-bit samples as floats.
     dtype, scale = ("int16", 2.0**-15) if sound.subtype == "PCM_16" else ("float32", 1.0)
-    blocks = []
+    blocks: list[np.ndarray] = []
     try:
         while not blocks or len(blocks[-1]) == _BLOCK_FRAMES:
             blocks.append(sound.read(_BLOCK_FRAMES, dtype=dtype, always_2d=True))

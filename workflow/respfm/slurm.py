@@ -38,8 +38,9 @@ def requeue(patience: float = 600.0) -> None:
 
     Returns at once if the job is being ended anyway (cancelled, over its time limit) or may not be requeued.
     """
-    state = subprocess.run(["squeue", "-h", "-o", "%T", "-j", job()], capture_output=True, text=True).stdout.strip()
-    if state == "RUNNING" and subprocess.run(["scontrol", "requeue", job()]).returncode == 0:
+    job_id = os.environ["SLURM_JOB_ID"]
+    state = subprocess.run(["squeue", "-h", "-o", "%T", "-j", job_id], capture_output=True, text=True).stdout.strip()
+    if state == "RUNNING" and subprocess.run(["scontrol", "requeue", job_id]).returncode == 0:
         time.sleep(patience)
 
 

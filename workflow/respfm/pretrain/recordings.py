@@ -50,7 +50,7 @@ class Recordings:
         if a data set has no shards or nothing is left.
         """
         row_store, row_index, row_length = (np.full(len(mixture), -1, np.int32) for _ in range(3))
-        stores = []
+        stores: list[LogMelStore] = []
         for dataset, members in mixture.groupby("dataset", sort=True).indices.items():
             if not shards.get(dataset):
                 raise RespfmError(
