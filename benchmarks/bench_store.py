@@ -4,24 +4,28 @@
 
 Clips are 10 s (1001 frames of 80 bands), crops 608 frames, both read as float32 in one process. The .npy files
 hold float32 `[1, 80, 1001]` as the M2D reference writes them and are read whole (np.load, as the reference does) or
-memory-mapped. For the cold cache the pages of all files are dropped before each run. Last, a store of two million
-short clips is opened, and the rate of short crops is set against that of a store with one shard.
+memory-mapped; the store is read in batches of 32, as the trainer's loader does, and crop by crop. All take turns, and
+medians are compared. For the cold cache the pages of all files are dropped before each run. Last, a store of two
+million short clips is opened, and the rate of short crops is set against that of a store with one shard.
 """
 
 import argparse
+import collections
 import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from report import report
 from respfm.logmel import UNITS, LogMel
 from respfm.shard import write_clips
 from respfm.store import LogMelStore
 
 FRAMES, MELS, CROP = 1001, 80, 608
+BATCH = 32
 SHARDS, SHARD_CLIPS = 400, 5000
 
 
@@ -33,20 +37,11 @@ def drop_pages(paths: list[Path]) -> None:
         os.close(file)
 
 
-def crops_per_second(
-    read: Callable[[int, int], np.ndarray], clips: int, crops: int, paths: list[Path], cold: bool
-) -> float:
-    rates = []
-    for repeat in range(5):
-        rng = np.random.default_rng(repeat)
-        places = zip(rng.integers(clips, size=crops), rng.integers(FRAMES - CROP + 1, size=crops), strict=True)
-        if cold:
-            drop_pages(paths)
-        start = time.perf_counter()
-        for index, first in places:
-            read(int(index), int(first))
-        rates.append(crops / (time.perf_counter() - start))
-    return float(np.median(rates))
+def read_batches(store: LogMelStore, indices: Sequence[int], starts: Sequence[int]) -> None:
+    for first in range(0, len(indices), BATCH):
+        batch = slice(first, first + BATCH)
+        for crop in store.crops(indices[batch], starts[batch], CROP):
+            assert crop.shape == (MELS, CROP)
 
 
 def compare_with_files(root: Path, clips: int, crops: int) -> None:
@@ -58,18 +53,32 @@ def compare_with_files(root: Path, clips: int, crops: int) -> None:
     ids = [file.stem for file in files]
     write_clips(shard, ids, [FRAMES] * clips, [frames] * clips, LogMel().definition(), UNITS)
     store = LogMelStore([shard])
+
+    def one_by_one(read: Callable[[int, int], object]) -> Callable[[list[int], list[int]], None]:
+        return lambda indices, starts: collections.deque(map(read, indices, starts), maxlen=0)
+
     readers = {
-        "np.load": (lambda i, t: np.load(files[i])[0, :, t : t + CROP], files),
-        "np.load, mmap": (lambda i, t: np.load(files[i], mmap_mode="r")[0, :, t : t + CROP].copy(), files),
-        "store": (lambda i, t: store.crop(i, t, CROP), [shard]),
+        "np.load": (one_by_one(lambda i, t: np.load(files[i])[0, :, t : t + CROP].shape), files),
+        "np.load, mmap": (one_by_one(lambda i, t: np.load(files[i], "r")[0, :, t : t + CROP].copy().shape), files),
+        "store, one by one": (one_by_one(lambda i, t: store.crop(i, t, CROP).shape), [shard]),
+        "store": (lambda indices, starts: read_batches(store, indices, starts), [shard]),
     }
     for cache in ("warm", "cold"):
-        rates = {
-            name: crops_per_second(read, clips, crops, paths, cache == "cold")
-            for name, (read, paths) in readers.items()
-        }
-        ratios = ", ".join(f"{name} {rate:.0f} ({rates['store'] / rate:.1f})" for name, rate in rates.items())
-        print(f"{cache} cache, crops/s (store's ratio): {ratios}")
+        seconds: dict[str, list[float]] = {name: [] for name in readers}
+        for repeat in range(5):
+            rng = np.random.default_rng(repeat)
+            indices = rng.integers(clips, size=crops).tolist()
+            starts = rng.integers(FRAMES - CROP + 1, size=crops).tolist()
+            for name, (read, paths) in readers.items():
+                if cache == "cold":
+                    drop_pages(paths)
+                start = time.perf_counter()
+                read(indices, starts)
+                seconds[name].append(time.perf_counter() - start)
+        rates = {name: crops / float(np.median(times)) for name, times in seconds.items()}
+        for name in list(readers)[:-1]:
+            ratio = rates["store"] / rates[name]
+            report(f"random crops, {cache} cache", f"{rates['store']:.0f}/s", f"{name} {rates[name]:.0f}/s", ratio)
 
 
 def open_two_million(root: Path) -> None:

@@ -83,13 +83,16 @@ def test_every_crop_start_is_drawn_unless_the_published_quirk_is_asked_for():
 def test_short_recordings_are_padded_with_silence_or_repeated(corpus):
     recordings = Recordings.open(*corpus[:2])
     rng = np.random.default_rng(0)
-    short = recordings.draw(rng, 0, 64)
+    assert recordings.draw(rng, 0, 64) == 0
+    (short,) = recordings.read([0], [0], 64)
     assert np.array_equal(short[:, :40], log_mel(0, 0, 40).T)
     assert (short[:, 40:] == np.float32(SILENCE)).all()
-    assert (recordings.draw(rng, 0, 64, ["loud_padding"])[:, 40:] == 0).all()
+    assert (recordings.read([0], [0], 64, ["loud_padding"])[0, :, 40:] == 0).all()
     doubled = np.tile(log_mel(0, 0, 40).T, 2)
-    repeated = recordings.draw(rng, 0, 64, repeat_short=True)
-    assert any(np.array_equal(repeated, doubled[:, start : start + 64]) for start in range(17))
+    starts = {recordings.draw(rng, 0, 64, repeat_short=True) for _ in range(200)}
+    assert starts == set(range(17))
+    (repeated,) = recordings.read([0], [16], 64, repeat_short=True)
+    assert np.array_equal(repeated, doubled[:, 16:])
 
 
 def test_statistics_count_every_frame_as_often_as_its_recording_is_repeated(corpus):

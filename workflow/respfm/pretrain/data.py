@@ -97,16 +97,19 @@ class Batches(torch.utils.data.Dataset):
 
     def __getitem__(self, step: int) -> Batch:
         samples = self.samples(step)
-        clean, noise, mask = [], [], []
+        starts, masks, others, other_starts = [], [], [], []
         for sample in samples:
             rng = generator(self.seed, SAMPLE, step // self.per_epoch, int(sample))
-            clean.append(self.recordings.draw(rng, sample, self.frames, self.quirks))
-            mask.append(rng.random(self.patches, dtype=np.float32))
+            starts.append(self.recordings.draw(rng, sample, self.frames, self.quirks))
+            masks.append(rng.random(self.patches, dtype=np.float32))
             if self.background is not None:
-                other = int(rng.integers(len(self.background)))
-                noise.append(self.background.draw(rng, other, self.frames, self.quirks, repeat_short=True))
+                others.append(int(rng.integers(len(self.background))))
+                other_starts.append(self.background.draw(rng, others[-1], self.frames, self.quirks, repeat_short=True))
+        clean, noise = self.recordings.read(samples, starts, self.frames, self.quirks), None
+        if self.background is not None:
+            noise = self.background.read(others, other_starts, self.frames, self.quirks, repeat_short=True)
         return Batch(
-            clean=torch.from_numpy(np.stack(clean))[:, None],
-            noise=torch.from_numpy(np.stack(noise))[:, None] if noise else None,
-            mask_noise=torch.from_numpy(np.stack(mask)),
+            clean=torch.from_numpy(clean)[:, None],
+            noise=None if noise is None else torch.from_numpy(noise)[:, None],
+            mask_noise=torch.from_numpy(np.stack(masks)),
         )

@@ -88,26 +88,45 @@ class Recordings:
         return "/".join(self.rows.iloc[self.row_of_sample[sample]])
 
     def draw(
+        self, rng: np.random.Generator, sample: int, frames: int, quirks: Sequence[str] = (), repeat_short: bool = False
+    ) -> int:
+        """First frame of a random crop of a sample; see `read` for `repeat_short`."""
+        length = int(self.row_length[self.row_of_sample[sample]])
+        return crop_start(rng, length * _copies(length, frames) if repeat_short else length, frames, quirks)
+
+    def read(
         self,
-        rng: np.random.Generator,
-        sample: int,
+        samples: Sequence[int],
+        starts: Sequence[int],
         frames: int,
         quirks: Sequence[str] = (),
         repeat_short: bool = False,
     ) -> np.ndarray:
-        """Random crop [n_mels, frames] of a sample.
+        """Crops `[samples, n_mels, frames]` that begin at `starts`.
 
         A shorter recording is padded at the end with silence, or, with `repeat_short`, doubled in time until it is
         long enough (background noise in the M2D reference).
         """
-        row = self.row_of_sample[sample]
-        store, index, length = self.stores[self.row_store[row]], self.row_index[row], self.row_length[row]
-        if length >= frames:
-            return store.crop(index, crop_start(rng, length, frames, quirks), frames)
-        clip = store.clip(index)
-        if repeat_short:
-            clip = np.tile(clip, 2 ** int(np.ceil(np.log2(frames / length))))
-            start = crop_start(rng, clip.shape[1], frames, quirks)
-            return clip[:, start : start + frames]
-        pad = 0.0 if "loud_padding" in quirks else SILENCE
-        return np.pad(clip, ((0, 0), (0, frames - length)), constant_values=pad)
+        rows, starts = self.row_of_sample[samples], np.asarray(starts)
+        crops = np.empty((len(rows), self.stores[0].n_mels, frames), np.float32)
+        long = self.row_length[rows] >= frames
+        for number, store in enumerate(self.stores):
+            chosen = np.flatnonzero(long & (self.row_store[rows] == number))
+            for place, crop in zip(
+                chosen, store.crops(self.row_index[rows[chosen]], starts[chosen], frames), strict=True
+            ):
+                crops[place] = crop
+        for place in np.flatnonzero(~long):
+            clip = self.stores[self.row_store[rows[place]]].clip(self.row_index[rows[place]])
+            length = clip.shape[1]
+            if repeat_short:
+                crops[place] = np.tile(clip, _copies(length, frames))[:, starts[place] :][:, :frames]
+            else:
+                crops[place, :, :length] = clip
+                crops[place, :, length:] = 0.0 if "loud_padding" in quirks else SILENCE
+        return crops
+
+
+def _copies(length: int, frames: int) -> int:
+    """How often a recording is repeated when it is doubled until it has `frames` frames."""
+    return 2 ** max(0, int(np.ceil(np.log2(frames / length))))
