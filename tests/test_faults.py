@@ -1,5 +1,6 @@
 """Full and read-only disks, damaged files, killed workers and crashing decoders, stage by stage."""
 
+import faulthandler
 import os
 import random
 import signal
@@ -177,7 +178,10 @@ def test_whatever_is_written_to_a_full_or_read_only_disk(disk, name):
         (lambda: disk.remount("ro"), "read-only file system; mount it writable or move `results`"),
     ):
         prepare()
-        with pytest.raises(RespfmError, match=rf"{Path(name).stem}.* cannot be written: .*{sentence}"), atomic_path(path) as draft:
+        with (
+            pytest.raises(RespfmError, match=rf"{Path(name).stem}.* cannot be written: .*{sentence}"),
+            atomic_path(path) as draft,
+        ):
             WRITERS[name](draft)
         assert path.read_text() == "before"
         assert not list(disk.path.glob(".*"))
@@ -261,6 +265,7 @@ def deadly(monkeypatch, tmp_path):
             if Path(path).name == name and tries.stat().st_size < times:
                 with tries.open("a") as stream:
                     stream.write(".")
+                faulthandler.disable()
                 os.kill(os.getpid(), sent)
             return decode(path)
 

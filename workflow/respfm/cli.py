@@ -72,7 +72,7 @@ def _embed(arguments: argparse.Namespace) -> None:
 def _doctor(arguments: argparse.Namespace) -> int:
     from respfm.doctor import examine
 
-    return 0 if examine(_settings(arguments.configfile)) else 1
+    return 0 if examine(_settings(arguments.configfile), arguments.configfile) else 1
 
 
 def _parser() -> argparse.ArgumentParser:

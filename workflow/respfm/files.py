@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any
 
 from respfm.errors import RespfmError
 
+DRAFT = ".tmp"
 _REFUSALS = {
     errno.ENOSPC: "the disk is full; free some space there",
     errno.EDQUOT: "your quota on that disk is used up; free some of it",
@@ -39,6 +41,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_drafts(path: str | os.PathLike) -> None:
+    """Remove what writers of `path` that were killed left behind."""
+    path = Path(path)
+    for draft in path.parent.glob(f".{glob.escape(path.stem)}.*{DRAFT}{glob.escape(path.suffix)}"):
+        draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TextIO
 
 from respfm.errors import RespfmError
-from respfm.files import why_not_written
-from respfm.seals import check_seals, remove_seals, write_seals
+from respfm.files import remove_drafts, why_not_written
+from respfm.seals import check_seals, seal_of, write_seals
 
 
 class _Tee:
@@ -46,7 +46,9 @@ def job_log(path: str | Path, inputs: Iterable[str] = (), outputs: Iterable[str]
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         try:
             check_seals(inputs)
-            remove_seals(outputs)
+            for output in outputs:
+                seal_of(output).unlink(missing_ok=True)
+                remove_drafts(output)
             yield
             write_seals(outputs)
         except RespfmError as error:

@@ -31,12 +31,6 @@ def write_seals(paths: Iterable[str | Path]) -> None:
         write_text(seal_of(path), f"{file_digest(path)}  {path.name}\n")
 
 
-def remove_seals(paths: Iterable[str | Path]) -> None:
-    """Break the seals of files that are about to be written."""
-    for path in paths:
-        seal_of(path).unlink(missing_ok=True)
-
-
 def damage(path: str | Path) -> str | None:
     """A sentence with the cure if `path` is not what its seal says."""
     seal = seal_of(path)
