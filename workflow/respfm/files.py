@@ -60,8 +60,9 @@ def named_trouble(path: str | os.PathLike) -> Iterator[None]:
     except Exception as error:
         if reason := why_not_written(error):
             raise RespfmError(f"{path} cannot be written: {reason} and run again.") from error
-        if isinstance(error, OSError) and not path.parent.is_dir():
-            raise RespfmError(f"{path} cannot be written: {path.parent} is no folder; name another place") from error
+        if isinstance(error, OSError) and not Path(path).parent.is_dir():
+            folder = Path(path).parent
+            raise RespfmError(f"{path} cannot be written: {folder} is no folder; name another place") from error
         raise
 
 
