@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -32,9 +33,16 @@ def read_history(outdir: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
 
 
+def umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
 def test_a_run_learns_and_writes_its_files(spec, trained):
     names = {path.name for path in trained.iterdir()}
     assert names >= {"encoder.safetensors", "checkpoint.pth", "history.csv", "curves.pdf", "curves.png", "timing.csv"}
+    assert {(trained / name).stat().st_mode for name in names - {"tensorboard"}} == {0o100666 & ~umask()}
     rows = read_history(trained)
     assert tuple(rows[0]) == COLUMNS
     assert [row["step"] for row in rows] == list(range(4, 109, 4))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from respfm.errors import RespfmError
@@ -172,7 +172,8 @@ def export_encoder(model: M2DEncoder, norm_stats: Sequence[float], path: str | P
     """
     state = {key: value for key, value in _exported(model, norm_stats).items() if ENCODER_PART.match(key)}
     with atomic_path(path) as temporary:
-        save_file(state, temporary, {METADATA_KEY: canonical_json(model.config.to_dict())})
+        # Its own save_file makes a file that only its owner may read.
+        temporary.write_bytes(save(state, {METADATA_KEY: canonical_json(model.config.to_dict())}))
 
 
 def export_checkpoint(model: M2DEncoder, norm_stats: Sequence[float], path: str | Path) -> None:

@@ -21,6 +21,7 @@ from respfm.code_digest import code_digest
 from respfm.errors import RespfmError
 from respfm.files import digest, file_digest, why_not_written
 from respfm.m2d import M2DConfig, export_checkpoint, export_encoder
+from respfm.m2d.checkpoint import reference_name
 from respfm.pretrain import schedule
 from respfm.pretrain.curves import COLUMNS, plot_curves, write_history
 from respfm.pretrain.data import Batches
@@ -285,5 +286,9 @@ class Trainer:
         self.say(
             f"{rate:.1f} samples/s, {flops / 1e9:.1f} GFLOP/s = {utilisation:.0%} of peak, "
             f"peak memory {devices.peak_memory(self.learner.device) / 2**30:.2f} GiB"
+        )
+        self.say(
+            f"for the authors' tools, checkpoint.pth goes into a folder named "
+            f"{reference_name(self.learner.model.config, self.outdir.name)}"
         )
         self.states.clear()
