@@ -74,21 +74,25 @@ class M2DAudioEncoder:
             clips = zip(waveforms, lengths.tolist(), strict=True)
             spectrograms = [self.spectrograms(clip[None, :length])[0] for clip, length in clips]
         groups = defaultdict(list)
+        frames = [0] * len(spectrograms)
         for row, spectrogram in enumerate(spectrograms):
             for chunk, columns in self.chunks(spectrogram):
                 groups[chunk.shape[-1], columns].append((row, chunk))
-        rows, dim = self.network.config.grid[0], self.network.config.dim
-        sums = {layer: waveforms.new_zeros(len(spectrograms), rows, dim) for layer in self.layers}
-        frames = waveforms.new_zeros(len(spectrograms), 1, 1)
+                frames[row] += columns
+        rows = self.network.config.grid[0]
+        means: dict[str, Tensor] = {}
         for (_, columns), members in groups.items():
-            owners = torch.tensor([row for row, _ in members], device=waveforms.device)
-            chunks, place = torch.stack([chunk for _, chunk in members]).unique(dim=0, return_inverse=True)
-            frames.index_add_(0, owners, frames.new_full((len(owners), 1, 1), columns))
+            chunks, places = distinct([chunk for _, chunk in members])
+            shares = torch.zeros(len(spectrograms), len(chunks), dtype=torch.float64)
+            for (row, _), place in zip(members, places, strict=True):
+                shares[row, place] += 1 / frames[row]
+            shares = shares.to(waveforms.device)
             for layer, tokens in zip(self.layers, self.network.layer_tokens(chunks[:, None]), strict=True):
                 pooled = tokens.unflatten(1, (rows, -1))[:, :, :columns].sum(2, dtype=torch.float32)
-                sums[layer].index_add_(0, owners, pooled[place])
-        means = {layer: total / frames for layer, total in sums.items()}
-        return {layer: x.flatten(1) if self.pooling == "concat" else x.mean(1) for layer, x in means.items()}
+                means[layer] = means.get(layer, 0) + (shares @ pooled.flatten(1).double()).float()
+        if self.pooling == "mean":
+            means = {layer: mean.unflatten(1, (rows, -1)).mean(1) for layer, mean in means.items()}
+        return means
 
     def spectrograms(self, waveforms: Tensor) -> Tensor:
         """Normalised log-mels [B, mels, frames] of `waveforms` [B, samples]."""
@@ -111,6 +115,23 @@ class M2DAudioEncoder:
         pieces = [(piece, piece.shape[-1] // width) for piece in whole]
         last = F.pad(last, (0, missing))
         return [*pieces, (last, last.shape[-1] // width - missing // width)]
+
+
+def distinct(chunks: list[Tensor]) -> tuple[Tensor, list[int]]:
+    """The different ones among `chunks` of one shape [N, mels, frames], and the place of each of `chunks` there."""
+    stacked = torch.stack(chunks)
+    known: dict[float, list[int]] = {}
+    kept: list[int] = []
+    places: list[int] = []
+    for index, key in enumerate(stacked.sum((1, 2), dtype=torch.float64).tolist()):
+        same = known.setdefault(key, [])
+        equal = (place for place in same if torch.equal(stacked[kept[place]], stacked[index]))
+        place = next(equal, len(kept))
+        if place == len(kept):
+            kept.append(index)
+            same.append(place)
+        places.append(place)
+    return stacked if len(kept) == len(stacked) else stacked[kept], places
 
 
 class DataNormalisedEncoder(M2DAudioEncoder):
