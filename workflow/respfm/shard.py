@@ -175,12 +175,14 @@ def _check_room(path: Path, size: int) -> None:
 
 
 def _sign(path: Path, header: dict[str, Any]) -> None:
-    """Write the header, then the digest into header and attribute."""
+    """Write the header, then the digest into header and attribute; the disk writes while the digest is computed."""
     text = f"{FORMAT}\n{canonical_json(header)}".encode()
-    with path.open("r+b") as stream:
+    with path.open("r+b") as stream, ThreadPoolExecutor(1) as disk:
         stream.write(text.ljust(_HEADER_BYTES))
         stream.flush()
+        written = disk.submit(os.fsync, stream.fileno())
         digest = _file_digest(path, _UNSIGNED)
+        written.result()
         stream.seek(0)
         block = stream.read(_BLOCK_BYTES)
         stream.seek(0)
