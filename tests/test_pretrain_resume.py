@@ -10,9 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from pretrain_corpus import RUN, write_corpus
+from respfm.pretrain.__main__ import train_from_spec
+from respfm.pretrain.interruption import Interrupted, Requests
 from respfm.pretrain.state import StateDirectory
 
 OUTPUTS = ("encoder.safetensors", "checkpoint.pth", "history.csv", "curves.pdf", "curves.png")
@@ -98,7 +101,21 @@ def test_ten_interruptions_at_random_moments_leave_no_trace(server, spec, unbrok
     assert not list(outdir.glob("state/*"))
 
 
-def test_another_recipe_or_start_never_continues_a_state(server, spec, tmp_path):
+def test_a_stop_at_the_last_step_leaves_the_outputs_to_the_next_start(spec, unbroken, tmp_path, monkeypatch):
+    """Whoever asks may remove what is written after it, as a scheduler's end of a job does."""
+    changed = {**spec, "outdir": str(tmp_path / "run")}
+    asked = Requests.agree
+    steps = iter(range(1, STEPS + 1))
+    monkeypatch.setattr(Requests, "agree", lambda self, save: (next(steps) == STEPS, save))
+    with pytest.raises(Interrupted, match=f"stopped after step {STEPS} of {STEPS}"):
+        train_from_spec(changed)
+    assert not (tmp_path / "run" / "encoder.safetensors").exists()
+    monkeypatch.setattr(Requests, "agree", asked)
+    train_from_spec(changed)
+    assert contents(tmp_path / "run") == unbroken
+
+
+def test_another_recipe_data_or_start_never_continues_a_state(server, spec, tmp_path):
     outdir = tmp_path / "run"
     process = start(server, spec, outdir)
     while not newest_step(outdir):
@@ -106,10 +123,19 @@ def test_another_recipe_or_start_never_continues_a_state(server, spec, tmp_path)
     process.kill()
     finish(process)
     (kept,) = outdir.glob("state/*")
-    for changed in ({"seed": 6}, {"model": {**RUN["model"], "depth": 3}}):
-        other = start(server, spec, outdir, run={**RUN, **changed, "epochs": 1}, machine={"save_every_steps": 1000})
-        assert finish(other) == 0
-        assert len((outdir / "history.csv").read_text().splitlines()) > 2
+    assert finish(start(server, spec, tmp_path / "first", run={**RUN, "epochs": 1})) == 0
+    pd.read_parquet(spec["mixture"]).assign(repeats=[2] + [1] * 47).to_parquet(tmp_path / "mixture.parquet")
+    statistics = json.loads(Path(spec["statistics"]).read_text())
+    (tmp_path / "statistics.json").write_text(json.dumps({**statistics, "mean": statistics["mean"] + 1e-6}))
+    for changed in (
+        {"run": {**RUN, "seed": 6}},
+        {"run": {**RUN, "model": {**RUN["model"], "depth": 3}}},
+        {"mixture": str(tmp_path / "mixture.parquet")},
+        {"statistics": str(tmp_path / "statistics.json")},
+        {"init_from": str(tmp_path / "first" / "encoder.safetensors")},
+    ):
+        assert finish(start(server, spec, outdir, machine={"save_every_steps": 1000}, **changed)) == 0
+        assert "continuing" not in (outdir / "log").read_text()
         assert list(outdir.glob("state/*")) == [kept]
 
 

@@ -53,7 +53,11 @@ def refuse_beside_jobs(folder: Path) -> None:
         return
     command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%A %j %Z"]
     jobs = [line.split(" ", 2) for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines()]
-    mine = [number for number, name, place in jobs if name.startswith(JOB_PREFIX) and Path(place) == folder.resolve()]
+    mine = [
+        number
+        for number, name, place in jobs
+        if name.startswith(JOB_PREFIX) and Path(place).resolve() == folder.resolve()
+    ]
     if mine:
         raise RespfmError(
             f"Slurm jobs of another Snakemake in {folder} are still in the queue: {' '.join(mine)}. Wait until they "

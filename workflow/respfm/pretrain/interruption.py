@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1 and SIGINT as a request to save and leave, which all ranks obey at the same step."""
+"""SIGTERM, SIGUSR1, SIGURG and SIGINT as a request to save and leave, which all ranks obey at the same step."""
 
 import signal
 
@@ -8,7 +8,7 @@ import torch.distributed as dist
 from respfm.errors import RespfmError
 
 EXIT_REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: saved, start me again
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGURG, signal.SIGINT)
 
 
 class Interrupted(RespfmError):

@@ -107,5 +107,5 @@ class Timing:
 
     def overall(self) -> tuple[float, float, float]:
         """Samples per second, FLOP/s and utilisation since the start."""
-        rate = (self.last_step - self.first_step) * self.batch_size / (self.last - self.started)
+        rate = (self.last_step - self.first_step) * self.batch_size / max(self.last - self.started, 1e-9)
         return rate, rate * self.sample_flops, rate * self.sample_flops / self.peak_flops

@@ -182,10 +182,11 @@ class Trainer:
                 if self.step % recipe.log_every == 0 or self.step == self.total:
                     self._log(bar, lr, tau)
                 stop, save = self.requests.agree(self._save_is_due(saved_at))
-                if (stop or save) and self.step < self.total:
+                if stop or (save and self.step < self.total):
                     self.save()
                     saved_at = time.monotonic()
-                if stop and self.step < self.total:
+                if stop:
+                    # Even after the last step: who asks may not wait for the outputs, or delete them.
                     raise Interrupted(f"stopped after step {self.step} of {self.total}; start again to continue.")
 
     def _schedule(self) -> tuple[float, float]:
