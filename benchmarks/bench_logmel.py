@@ -23,6 +23,7 @@ import numpy as np
 import soundfile
 import soxr
 import torch
+from report import report
 from respfm import audio
 from respfm.cache import write_shard
 from respfm.logmel import EPSILON, LogMel, mel_filters
@@ -65,7 +66,7 @@ def seconds(function: Callable[..., object], *arguments: object, **options: obje
     return time.perf_counter() - start
 
 
-def report_steps(paths: list[Path]) -> None:
+def print_steps(paths: list[Path]) -> None:
     """Milliseconds per clip of every step alone, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -91,8 +92,8 @@ def compare(name: str, paths: list[Path], folder: Path, workers: int, repeats: i
         plain.append(seconds(run_plain, paths, folder))
         cached.append(seconds(write_shard, folder / "shard.h5", ids, paths, {}, workers=workers))
     rates = [len(paths) / statistics.median(times) for times in (plain, cached)]
-    print(f"{name}: plain loop {rates[0]:.0f}, caching {rates[1]:.0f} clips/s, ratio {rates[1] / rates[0]:.1f}")
-    report_steps(paths[:200])
+    report(f"log-mel cache, {name}", f"{rates[1]:.0f} clips/s", f"plain loop {rates[0]:.0f}", rates[1] / rates[0])
+    print_steps(paths[:200])
 
 
 def main() -> None:
