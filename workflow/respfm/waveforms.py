@@ -1,8 +1,9 @@
 """Mono waveforms of a data set at one sample rate: decoded ahead of their use, or read from a cache of them.
 
 The cache holds the samples as they come from decoding and resampling, in float32: embeddings are the same to the last
-bit with and without it. Half the width would be inexact, and FLAC takes longer to read than most recordings to decode
-(benchmarks/bench_decode.py).
+bit with and without it. Half the width would be inexact, and FLAC takes as long to read as most recordings to decode
+(benchmarks/bench_decode.py). As with log-mel shards a reader sees at once whether a file is whole, and the job that
+reads it has compared its SHA-256 (respfm.seals).
 """
 
 import os
@@ -16,7 +17,7 @@ import pandas as pd
 
 from respfm import audio
 from respfm.errors import RespfmError
-from respfm.shard import check_shard, read_ids, read_offsets, write_clips
+from respfm.shard import read_header, read_ids, read_offsets, write_clips
 
 UNITS = "full scale = 1"
 BATCHES_AHEAD = 4
@@ -62,9 +63,9 @@ def write_waveforms(
 def read_waveforms(path: str | os.PathLike, ids: Sequence[str], sample_rate: int) -> Iterator[np.ndarray]:
     """Waveforms [samples] of the recordings `ids` from the cache at `path`, each when it is asked for.
 
-    Raises RespfmError, before the first one, for a cache that is damaged, of another rate or of other recordings.
+    Raises RespfmError, before the first one, for a cache that is not whole, of another rate or of other recordings.
     """
-    header = check_shard(path)
+    header = read_header(path)
     if header.definition != {"sample_rate": sample_rate}:
         raise RespfmError(
             f"{path} holds {header.definition}, but the encoder hears {sample_rate} Hz: correct `sample_rate` of the "
