@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import torch
 from pretrain_corpus import RUN, write_corpus
-from respfm.pretrain.__main__ import train_from_spec
 from respfm.pretrain.interruption import Interrupted, Requests
+from respfm.pretrain.rank import train_from_spec
 from respfm.pretrain.state import StateDirectory
 
 OUTPUTS = ("encoder.safetensors", "checkpoint.pth", "history.csv", "curves.pdf", "curves.png")

@@ -12,8 +12,8 @@ import yaml
 from pretrain_corpus import MODEL, RUN, write_corpus
 from respfm.errors import RespfmError
 from respfm.m2d import M2DConfig, load_checkpoint
-from respfm.pretrain.__main__ import train_from_spec
 from respfm.pretrain.curves import COLUMNS
+from respfm.pretrain.rank import train_from_spec
 
 
 @pytest.fixture(scope="module")

@@ -420,3 +420,24 @@ def test_make_without_a_python_that_will_do(tmp_path, interpreter, said):
     assert done.returncode
     assert said in done.stdout + done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "spec.json cannot be read (No such file or directory)"),
+        ("{", "spec.json is not JSON"),
+        ("[]", "spec.json lacks run, mixture"),
+        ('{"run": {}}', "lacks mixture, shards, statistics, outdir"),
+    ],
+    ids=["no file", "no JSON", "a list", "keys missing"],
+)
+def test_a_pretraining_rank_without_its_spec(tmp_path, monkeypatch, capsys, content, said):
+    from respfm.pretrain.__main__ import main as train
+
+    path = tmp_path / "spec.json"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr(sys, "argv", ["respfm.pretrain", "--spec", str(path)])
+    assert train() == 1
+    assert said in capsys.readouterr().err

@@ -13,14 +13,14 @@ from respfm.files import write_json
 
 
 def launch(spec: dict[str, Any], processes: int = 1, nodes: int = 1, cores: int = 1) -> None:
-    """Train as `spec` says (see respfm.pretrain.__main__) with `processes` ranks on each of `nodes` machines.
+    """Train as `spec` says (see respfm.pretrain.rank) with `processes` ranks on each of `nodes` machines.
 
     The spec is kept as spec.json in its outdir. In a Slurm job the ranks are tasks of srun with `cores` cores a node,
     and a run that was stopped in time puts its job back into the queue; several machines need one. Exits with status
     75 if the run was stopped on request and its state saved. Raises RespfmError if it failed.
     """
-    from respfm.pretrain.__main__ import train_from_spec
     from respfm.pretrain.interruption import EXIT_REQUEUE, Interrupted
+    from respfm.pretrain.rank import train_from_spec
 
     path = Path(spec["outdir"]) / "spec.json"
     write_json(path, spec)
