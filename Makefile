@@ -3,14 +3,17 @@ PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test bench clean
+.PHONY: setup demo test bench lock clean
 .DEFAULT_GOAL := demo
 
-$(BIN)/respfm: pyproject.toml
+$(BIN)/respfm: pyproject.toml envs/lock.txt
 	$(PYTHON) -c 'import sys; sys.exit("respfm needs Python 3.11 or newer; set PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/lock.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
+
+setup: $(BIN)/respfm
 
 demo: $(BIN)/respfm
 	$(BIN)/snakemake --cores $(CORES)
@@ -19,13 +22,19 @@ demo: $(BIN)/respfm
 test: $(BIN)/respfm
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
+	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m pytest
 
 bench: $(BIN)/respfm
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[benchmark]'
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/run.py
+
+# Exact versions and hashes of everything that pyproject.toml brings in; run it after changing a version there.
+lock: $(BIN)/respfm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate \
+	  --quiet --custom-compile-command 'make lock' --output-file envs/lock.txt
 
 clean:
 	rm -rf results .snakemake
