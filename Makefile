@@ -25,7 +25,7 @@ test: $(BIN)/respfm
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=term
 
 bench: $(BIN)/respfm
 	$(BIN)/python benchmarks/run.py

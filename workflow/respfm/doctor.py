@@ -136,9 +136,10 @@ def _store(plan: Plan) -> Iterator[str]:
             check_shard(path)
         except RespfmError as error:
             yield str(error)
-    states = sorted(path for path in results.glob("pretraining/*/state/*/step*.pt") if NAME.fullmatch(path.name))
-    for path in states:
-        step, digest = NAME.fullmatch(path.name).groups()
+    for path in sorted(results.glob("pretraining/*/state/*/step*.pt")):
+        if not (name := NAME.fullmatch(path.name)):
+            continue
+        step, digest = name.groups()
         if file_digest(path).startswith(digest):
             print(f"  {path.parents[2].name} was interrupted; the next run continues after step {int(step)}")
         else:
