@@ -61,3 +61,9 @@ def test_accumulated_parts_follow_the_loss_curve_of_the_whole_batch(spec, tmp_pa
 def test_a_batch_that_cannot_be_shared_is_refused(spec, tmp_path):
     with pytest.raises(RespfmError, match="cannot be cut into 1 ranks x 3"):
         launch({**spec, "outdir": str(tmp_path), "machine": {**spec["machine"], "accumulation": 3}})
+
+
+def test_several_machines_need_a_slurm_job(spec, tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(RespfmError, match=r"2 machines were asked for, .* docs/clusters\.md"):
+        launch({**spec, "outdir": str(tmp_path)}, nodes=2)
