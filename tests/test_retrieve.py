@@ -333,6 +333,9 @@ def test_weights_of_a_checkpoint(tmp_path):
     entry = {"files": [{"url": "https://github.com/a/m2d.zip", "unpack": "zip", "member": member}]}
     target = fetch(tmp_path, entry, [str(tmp_path / "mirror")], offline=True)
     assert weights_path(target / ".sources.json") == str(target / member)
+    (target / member).write_bytes(b"v")
+    with pytest.raises(RespfmError, match=r"checkpoint-300\.pth is no longer what was retrieved; delete"):
+        weights_path(target / ".sources.json")
     entry["files"][0]["member"] = "checkpoint-300.pth"
     with pytest.raises(RespfmError, match=r"m2d.zip does not hold checkpoint-300.pth"):
         fetch(tmp_path, entry, [str(tmp_path / "mirror")], offline=True)

@@ -15,7 +15,9 @@ from respfm.encoders import FAMILIES, load_encoder
 from respfm.errors import RespfmError, suggest
 from respfm.files import atomic_path
 from respfm.recordings import usable
+from respfm.retrieve.checksums import Expected, verify
 
+BATCH_SIZE = 16
 AUDIO = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".webm", ".mp4", ".aif", ".aiff", ".wma"}
 
 
@@ -62,7 +64,8 @@ def embed_recordings(
         raise RespfmError(f"model {model!r} does not exist; {suggest(model, {*models, *FAMILIES})}")
     entry = models.get(model, {})
     _check_weights(model, entry, checkpoint)
-    encoder = load_encoder(entry.get("family", model), checkpoint, **entry.get("options", {}))
+    quirks = entry.get("published_options", {}) if protocol == "published" else {}
+    encoder = load_encoder(entry.get("family", model), checkpoint, **(entry.get("options", {}) | quirks))
     chosen = list(encoder.layers) if layer == "all" else [layer]
     if not set(chosen) <= set(encoder.layers):
         raise RespfmError(f"{model} has no layer {layer!r}; choose all or one of {', '.join(encoder.layers)}")
@@ -80,7 +83,8 @@ def embed_recordings(
             Path("/"),
             protocol,
             target,
-            device=str(choose_device(device)),
+            batch_size=entry.get("published_batch", BATCH_SIZE) if protocol == "published" else BATCH_SIZE,
+            device=choose_device(device),
             attributes={"model": model},
             layers=chosen,
         )
@@ -89,10 +93,23 @@ def embed_recordings(
 
 
 def _check_weights(model: str, entry: dict[str, Any], checkpoint: Path | None) -> None:
-    """Raise RespfmError that says where the weights of a registry entry are to be had, if they were not given."""
-    if checkpoint is not None or entry.get("weights") not in ("published", "own"):
+    """Raise RespfmError that says where the weights of a registry entry are to be had, if they were not given, or that
+    they are not the published ones."""
+    published = entry.get("checkpoint")
+    if checkpoint is not None:
+        if published and not published.get("unpack") and checkpoint.is_file():
+            known = {key: published.get(key) for key in ("bytes", "sha256", "md5")}
+            try:
+                verify(checkpoint, Expected(**known))
+            except RespfmError as error:
+                raise RespfmError(
+                    f"{error} It is not what the publisher of {entry['title']} has at {published['url']}: "
+                    "get it again, or give a checkpoint of your own an entry of its own in config/models.yaml"
+                ) from error
         return
-    if published := entry.get("checkpoint"):
+    if entry.get("weights") not in ("published", "own"):
+        return
+    if published:
         source = f"get {published['url']} (licence: {published['licence']}) and name the file"
     else:
         source = f"name the encoder.safetensors of its pre-training run ({entry['run']})"

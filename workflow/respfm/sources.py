@@ -24,11 +24,12 @@ def weights_path(weights: str | Path | None) -> str | None:
     if weights.name != ".sources.json":
         return str(weights)
     record = _read(weights)
-    root, file = weights.parent / record["root"], record["files"][0]
     if "member" in record:
-        return str(root / record["member"])
-    path = root / file["path"]
-    if not path.is_file() or file_digest(path) != file["sha256"]:
+        name, digest = record["member"], record["member_sha256"]
+    else:
+        name, digest = (record["files"][0][key] for key in ("path", "sha256"))
+    path = weights.parent / record["root"] / name
+    if not path.is_file() or file_digest(path) != digest:
         raise RespfmError(f"{path} is no longer what was retrieved; delete {weights} and run again to get it anew")
     return str(path)
 

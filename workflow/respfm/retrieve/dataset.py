@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from respfm.errors import RespfmError
-from respfm.files import atomic_path, write_json
+from respfm.files import atomic_path, file_digest, write_json
 from respfm.retrieve.archives import archive_kind, unpack
 from respfm.retrieve.download import PATIENCE, Patience, read_text
 from respfm.retrieve.finder import Finder, Obtained, check_local
@@ -148,4 +148,5 @@ def _write_sources(
 ) -> None:
     """Write the record that makes a data set complete."""
     record = {"dataset": name, "root": root, "files": files, "left_out": list(left_out)}
-    write_json(target / SOURCES, record | ({"member": member} if member else {}))
+    found = {"member": member, "member_sha256": file_digest(target / member)} if member else {}
+    write_json(target / SOURCES, record | found)
