@@ -136,10 +136,9 @@ def _store(plan: Plan) -> Iterator[str]:
             check_shard(path)
         except RespfmError as error:
             yield str(error)
-    for path in sorted(results.glob("pretraining/*/state/*/step*.pt")):
-        if not (name := NAME.fullmatch(path.name)):
-            continue
-        step, digest = name.groups()
+    found = ((path, NAME.fullmatch(path.name)) for path in sorted(results.glob("pretraining/*/state/*/step*.pt")))
+    states = [(path, *name.groups()) for path, name in found if name]
+    for path, step, digest in states:
         if file_digest(path).startswith(digest):
             print(f"  {path.parents[2].name} was interrupted; the next run continues after step {int(step)}")
         else:
