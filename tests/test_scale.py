@@ -53,6 +53,25 @@ def test_the_whole_paper_is_planned_in_less_than_a_gigabyte(workspace, configs, 
     assert peak < 1e9
 
 
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_the_simulation_runs_every_rule(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    import bench_scale
+
+    bench_scale.copy_workflow(tmp_path)
+    row = bench_scale.simulate(tmp_path, cores=8, shards=3, seconds=0.5)
+    _, jobs, sleep, ideal, wall, overhead, _, _ = row.split("|")
+    assert float(sleep) == 0.5
+    assert abs(float(ideal) - (int(jobs) - 1) * 0.5 / 8) < 0.1
+    assert 0 < float(ideal) < float(wall)
+    assert abs(float(overhead.strip(" %")) - 100 * (1 - float(ideal) / float(wall))) < 2
+    ran = {path.stem for path in (tmp_path / "results" / "3-0.5" / "benchmarks").iterdir()}
+    rules = {path.stem for path in (REPOSITORY / "workflow" / "scripts").glob("*.py")}
+    assert rules - ran == {"describe_needs", "retrieve_checkpoint"}
+    assert len(list((tmp_path / "results" / "3-0.5" / "logmel").rglob("*.h5"))) == 3
+
+
 @pytest.fixture
 def table(tmp_path) -> Path:
     """1,000 recordings in five row groups, 99 of them quarantined."""
