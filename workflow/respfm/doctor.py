@@ -137,8 +137,9 @@ def _store(plan: Plan) -> Iterator[str]:
         except RespfmError as error:
             yield str(error)
     found = ((path, NAME.fullmatch(path.name)) for path in sorted(results.glob("pretraining/*/state/*/step*.pt")))
-    states = [(path, *name.groups()) for path, name in found if name]
-    for path, step, digest in states:
+    states = [(path, name) for path, name in found if name]
+    for path, name in states:
+        step, digest = name.groups()
         if file_digest(path).startswith(digest):
             print(f"  {path.parents[2].name} was interrupted; the next run continues after step {int(step)}")
         else:
