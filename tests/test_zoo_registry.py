@@ -8,6 +8,7 @@ import pytest
 from conftest import REPOSITORY
 from respfm.config import load_settings, merge, read_yaml
 from respfm.encoders import load_encoder
+from respfm.encoders.htsat import VARIANTS
 from respfm.errors import RespfmError
 from respfm.plan import Plan
 
@@ -36,6 +37,11 @@ def test_without_its_file_the_loader_names_it(name, key):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_licence_is_stated(name):
     assert re.match(r"\w+", MODELS[name]["checkpoint"]["licence"])
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_rate_of_waveforms_is_that_of_the_network(name):
+    assert MODELS[name]["sample_rate"] == VARIANTS[name].sample_rate
 
 
 def test_quirks_belong_to_the_published_protocol():

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import zoo_formula
+from conftest import REPOSITORY
+from respfm.config import read_yaml
 from respfm.encoders import load_encoder
 
+MODELS = read_yaml(REPOSITORY / "config" / "models.yaml")
 GOLDEN = Path(__file__).parent / "golden" / "zoo"
 
 
@@ -47,9 +50,14 @@ def relative_error(actual: torch.Tensor | np.ndarray, expected: np.ndarray) -> f
 
 
 def load_published(family: str, content: object, path: Path, **options):
-    """Encoder `family` from `content`, saved to `path` as the publisher does; the large file is removed again."""
+    """Encoder `family` from `content`, saved to `path` as the publisher does; the large file is removed again.
+
+    Its sample rate is that of the registry, by which the workflow caches waveforms for it.
+    """
     torch.save(content, path)
     try:
-        return load_encoder(family, path, **options)
+        encoder = load_encoder(family, path, **options)
     finally:
         path.unlink()
+    assert encoder.sample_rate == MODELS[family]["sample_rate"]
+    return encoder

@@ -113,5 +113,5 @@ def load(
     published = SOURCES[version]
     state = published.read(checkpoint, ["module."], trust=trust)
     with torch.device("meta"):
-        network = ByolaNetwork(version, len(state.get("fc.0.bias", ())))
+        network = ByolaNetwork(version, len(state.get("fc.0.bias", range(2048))))
     return ByolaEncoder(published.fill(network, state, checkpoint), norm_stats, default_layer, train_seed)
