@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 import torch
+from report import report
 from respfm.probe import linear_probe
 from respfm.probe.auroc import auroc
 from respfm.probe.data import RECIPES, Recipe
@@ -111,7 +112,13 @@ def main() -> None:
         seconds[task] = probe, plain
         print(f"{task:5}{probe:10.2f}{plain:10.1f}{plain / probe:8.1f}{difference:27.1e}", flush=True)
     probe, plain = np.sum(list(seconds.values()), axis=0)
-    print(f"{'all':5}{probe:10.2f}{plain:10.1f}{plain / probe:8.1f}")
+    heads_run = "" if options.full else ", one head of each multiplied"
+    report(
+        f"published probe, {' '.join(seconds)}, {options.layers} layers x {options.runs} runs, {options.dim} features",
+        f"{probe:.1f} s",
+        f"plain loop {plain:.0f} s{heads_run}",
+        plain / probe,
+    )
     if "T9" in seconds and options.dim in REFERENCE_SECONDS:
         reference = REFERENCE_SECONDS[options.dim] * options.layers * options.runs / 5
         print(f"OPERA's code as shipped, T9: {reference:.0f} s, {reference / seconds['T9'][0]:.0f} times the probe's")
