@@ -3,6 +3,7 @@
 import json
 
 import torch
+from respfm.allocator import keep_freed_memory
 from respfm.curate.select import select
 from respfm.device import choose_device
 from respfm.embed import embed_dataset, training_recordings
@@ -14,6 +15,7 @@ from respfm.sources import raw_root, weights_path
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)
     torch.set_num_threads(snakemake.resources.torch_threads)
+    keep_freed_memory()
     recordings = usable(read_recordings(snakemake.input.recordings))
     tasks = read_tasks(snakemake.input.tasks).values()
     embed_dataset(
