@@ -121,10 +121,10 @@ ALL_TASKS = results_of("tasks/{protocol}/{task}.parquet", protocol=plan.protocol
 
 def mirrored_files(wildcards):
     """What a local mirror holds of a data set: its archives, or the manifest of the demo corpus."""
-    if "demo_corpus" in plan.config:
-        return result(f"mirror/{wildcards.dataset}/MANIFEST.csv")
     if wildcards.dataset in plan.config["local"]:
         return []
+    if "demo_corpus" in plan.config:
+        return result(f"mirror/{wildcards.dataset}/MANIFEST.csv")
     try:
         return local_copies(plan.addresses(wildcards.dataset), plan.config["mirror"])
     except RespfmError as error:
@@ -193,11 +193,17 @@ def background_of_run(wildcards):
     return [result(f"mixtures/{name}.parquet"), result(f"statistics/{name}.json")] if name else []
 
 
+def checkpoint_of(model):
+    """The user's own checkpoint or a published one; nothing if the model has neither."""
+    entry = plan.settings.models[model]
+    return entry.get("file") or (result(f"checkpoints/{model}/.sources.json") if "checkpoint" in entry else [])
+
+
 def weights_from(run, model):
     """The checkpoint of a run of ours or of a published model; nothing if neither is named."""
     if run:
         return result(f"pretraining/{run}/checkpoint.pth")
-    return result(f"checkpoints/{model}/.sources.json") if model else []
+    return checkpoint_of(model) if model else []
 
 
 def init_of_run(wildcards):
@@ -213,11 +219,7 @@ def teacher_of_run(wildcards):
 def weights_of_model(wildcards):
     """The weights of a model under a protocol."""
     run = plan.run_of(wildcards.model, wildcards.protocol)
-    if run:
-        return result(f"pretraining/{run}/encoder.safetensors")
-    if plan.settings.models[wildcards.model].get("checkpoint"):
-        return result(f"checkpoints/{wildcards.model}/.sources.json")
-    return []
+    return result(f"pretraining/{run}/encoder.safetensors") if run else checkpoint_of(wildcards.model)
 
 
 def waveforms_of_model(wildcards):

@@ -42,6 +42,18 @@ def test_shipped_configurations_are_valid(path):
         ({"task_options": {"T5": {"dataset": "nowhere"}}}, r"T5: data set 'nowhere' does not exist"),
         ({"task_options": {"T5": {"batches": 3}}}, r"unknown key 'batches' at T5; did you mean 'batch'"),
         ({"figures": {"layers": ["m2d_real_sample"]}}, r"'m2d_real_sample', which is not under models; add it there"),
+        ({"add": {"modles": {}}}, r"unknown key 'modles' at add; did you mean 'models'"),
+        ({"add": {"models": {"m2d": {}}}}, r"add\.models: config/models\.yaml has 'm2d' already; choose another name"),
+        ({"add": {"runs": {"demo_as": {}}}}, r"add\.runs: config/pretraining\.yaml has 'demo_as' already"),
+        ({"add": {"datasets": {"ours": {"titel": "x"}}}}, r"unknown key 'titel' at ours; did you mean 'title'"),
+        (
+            {"add": {"mixtures": {"ours": {"parts": [{"dataset": "esc01"}]}}}},
+            r"mixture ours: data set 'esc01' .*'esc10'",
+        ),
+        (
+            {"add": {"models": {"mine": {"title": "x", "family": "m2d", "weights": "own", "file": "nowhere.pth"}}}},
+            r"my\.yaml: mine: file is 'nowhere\.pth', where no checkpoint is; correct the path",
+        ),
         ({"max_quarantine_share": 2}, r"max_quarantine_share.*2 is greater than the maximum"),
         ({"seed": -1}, r"seed.*-1 is less than the minimum"),
     ],

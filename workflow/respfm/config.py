@@ -167,6 +167,7 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
     schemas = folder / "schemas"
     resolved = validate(dict(config), schemas / "config.schema.yaml", source)
     registry = {name: read_yaml(folder / f"{name}.yaml") or {} for name in REGISTRIES}
+    _add_entries(resolved["add"], registry, source)
     for section, target in (("datasets", "datasets"), ("task_options", "tasks")):
         for name, change in resolved[section].items():
             _require(name, registry[target], f"{source}: {section} names")
@@ -188,6 +189,16 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
     )
     _cross_check(settings, source)
     return settings
+
+
+def _add_entries(added: Mapping[str, Mapping], registry: dict[str, dict], source: str) -> None:
+    """Put the entries of the user's own beside those of the registries; no name may be there twice."""
+    for section, entries in filter(lambda item: item[1], added.items()):
+        name = "pretraining" if section in ("mixtures", "runs") else section
+        known = registry[name] if name == section else registry[name][section]
+        for taken in known.keys() & entries.keys():
+            raise RespfmError(f"{source}: add.{section}: config/{name}.yaml has {taken!r} already; choose another name")
+        known.update(deepcopy(entries))
 
 
 def _apply_threshold(part: dict, curation: Mapping) -> None:
@@ -223,6 +234,8 @@ def _cross_check(settings: Settings, source: str) -> None:
         if name not in config["models"]:
             raise RespfmError(f"{source}: figures names the model {name!r}, which is not under models; add it there")
     for name, model in settings.models.items():
+        if "file" in model and not Path(model["file"]).is_file():
+            raise RespfmError(f"{source}: {name}: file is {model['file']!r}, where no checkpoint is; correct the path")
         run = model.get("run")
         for protocol, one in run.items() if isinstance(run, dict) else [("", run)]:
             if one is not None:

@@ -148,7 +148,7 @@ class Plan:
         """Published checkpoints to retrieve: of the models, and of the runs that start from one or learn from one."""
         own = [name for name in self.models if self.settings.models[name].get("checkpoint")]
         needed = [name for run in self.runs for name in (self.parent_model(run), self.teacher_model(run)) if name]
-        return _unique([*own, *needed])
+        return _unique([*own, *(name for name in needed if "file" not in self.settings.models[name])])
 
     def parameters(self, rule: str, **names: str) -> str:
         """Canonical JSON of exactly what a job of `rule` takes from the configuration."""
