@@ -1,5 +1,6 @@
-"""Another workflow, in a folder of its own, takes respfm in as a module."""
+"""Another workflow, in a folder of its own, takes respfm in as a module, as docs/environments.md shows."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,31 +11,14 @@ from workspace import REPOSITORY, SNAKEMAKE
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-STUDY = """
-configfile: "study.yaml"
-
-module respfm:
-    snakefile: "{snakefile}"
-    config: config["respfm"]
-
-use rule * from respfm as respfm_*
-
-rule count_recordings:
-    default_target: True
-    input:
-        "results/study/recordings/kauh.parquet",
-    output:
-        "count.txt",
-    shell:
-        "wc -c < {{input}} > {{output}}"
-"""
+PAGE = REPOSITORY / "docs" / "environments.md"
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
     """What Snakemake prints in `folder`; a failure shows it."""
-    done = subprocess.run(
-        [*SNAKEMAKE, "--cores", "2", *arguments], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+    profile = ["--workflow-profile", str(REPOSITORY / "profiles" / "default")]
+    command = [*SNAKEMAKE, "--cores", "2", *profile, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
@@ -50,7 +34,9 @@ def study(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     config = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
     (folder / "study.yaml").write_text(yaml.safe_dump({"respfm": {**config, "results": "results/study"}}))
-    (folder / "Snakefile").write_text(STUDY.format(snakefile=REPOSITORY / "Snakefile"))
+    example = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    assert "/path/to/respfm/" in example
+    (folder / "Snakefile").write_text(example.replace("/path/to/respfm/", f"{REPOSITORY}/"))
     return folder
 
 
