@@ -23,7 +23,8 @@ def job() -> str | None:
 def one_task_per_node(nodes: int, cores: int) -> list[str]:
     """The srun command that starts what follows it once on each of `nodes` nodes, with the job's memory and GPUs."""
     shape = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}"]
-    return ["srun", "--overlap", "--mem=0", "--cpu-bind=quiet", *shape]
+    # The cores that this process is bound to are not those of the new task.
+    return ["env", "--unset=SLURM_CPU_BIND", "srun", "--overlap", "--mem=0", *shape]
 
 
 def rendezvous() -> str:
