@@ -84,10 +84,6 @@ class LogMel(nn.Module):
         names = ("sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max")
         return {name: getattr(self, name) for name in names}
 
-    def frame_count(self, samples: int) -> int:
-        """Frames of a waveform of `samples` samples."""
-        return 1 + samples // self.hop_length
-
     def forward(self, waveform: Tensor) -> Tensor:
         return self._transform(self._pad(waveform)).transpose(-1, -2)
 
