@@ -24,13 +24,13 @@ import pandas as pd
 import soundfile
 from report import report
 from respfm import audio
+from respfm.config import read_yaml
 from respfm.curate.inspect import inspect_recordings
 from respfm.files import file_digest
 from respfm.waveforms import read_waveforms, write_waveforms
 
+CONFIG = Path(__file__).resolve().parents[1] / "config"
 RATES = (16000, 32000, 44100, 48000)
-MODELS = {16000: 22, 32000: 1, 44100: 2, 48000: 2}
-"""Published models of config/models.yaml that hear each rate; each is run under two protocols."""
 SUFFIXES = {".wav", ".ogg", ".flac", ".mp3", ".webm"}
 
 
@@ -42,6 +42,12 @@ def find_recordings(source: Path, folder: Path) -> pd.DataFrame:
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in SUFFIXES)
     table = inspect_recordings(pd.DataFrame({"id": names, "path": names, "patient": ""}), folder, workers=2)
     return table[table["quarantine"] == ""]
+
+
+def jobs_at(rate: int) -> int:
+    """Embedding jobs of config/paper.yaml that hear `rate`, for each data set."""
+    models, paper = (read_yaml(CONFIG / f"{name}.yaml") for name in ("models", "paper"))
+    return len(paper["protocols"]) * sum(models[name]["sample_rate"] == rate for name in paper["models"])
 
 
 def cpu_seconds(call: Callable[[], object], rounds: int) -> float:
@@ -115,7 +121,7 @@ def compare(table: pd.DataFrame, root: Path, rate: int, folder: Path, rounds: in
         exact = "exact" if error == -200 else f"error {error:.0f} dB"
         print(f"  {name:14} {size / hours / 1e6:6.0f} MB, read {seconds:.2f} s ({decode / seconds:.1f}x), {exact}")
         if name == "float32, kept":
-            jobs = 2 * MODELS[rate]
+            jobs = jobs_at(rate)
             report(
                 f"waveforms at {rate} Hz for {jobs} embedding jobs, an hour of real recordings",
                 f"decoded once and read from the cache {decode + jobs * seconds:.1f} CPU s",
