@@ -7,7 +7,9 @@ BIN := .venv/bin
 .DEFAULT_GOAL := demo
 
 $(BIN)/respfm: pyproject.toml envs/lock.txt
-	$(PYTHON) -c 'import sys; sys.exit("respfm needs Python 3.11 or newer; set PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	@command -v $(PYTHON) >/dev/null || { echo '$(PYTHON) is not here; set PYTHON=<Python 3.11 or newer>' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "$(PYTHON) is too old, respfm needs Python 3.11 or newer; set PYTHON=<such a one>")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/lock.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
