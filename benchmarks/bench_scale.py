@@ -56,9 +56,9 @@ def snakemake(root: Path, *arguments: str) -> tuple[str, float, float, float]:
 
 def plan(root: Path, *configs: str) -> str:
     """A row of the first table: a dry run."""
-    text, wall, _, megabytes = snakemake(root, "--dry-run", "--cores", "2", "--configfile", *configs)
+    text, wall, cpu, megabytes = snakemake(root, "--dry-run", "--cores", "2", "--configfile", *configs)
     jobs = re.search(r"^total +(\d+)$", text, re.MULTILINE)[1]
-    return f"| {' + '.join(Path(name).stem for name in configs)} | {jobs} | {wall:.1f} | {megabytes:.0f} |"
+    return f"| {' + '.join(Path(name).stem for name in configs)} | {jobs} | {wall:.1f} | {cpu:.1f} | {megabytes:.0f} |"
 
 
 def simulate(root: Path, cores: int, shards: int, seconds: float) -> str:
@@ -87,7 +87,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         copy_workflow(root)
-        print("| plan of | jobs | wall (s) | memory (MB) |\n|---|---|---|---|")
+        print("| plan of | jobs | wall (s) | CPU (s) | memory (MB) |\n|---|---|---|---|---|")
         for configs in (["config/config.yaml"], ["config/paper.yaml"], ["config/paper.yaml", TENFOLD]):
             print(plan(root, *configs), flush=True)
         print(

@@ -441,16 +441,22 @@ def test_messages_do_not_act_on_the_terminal():
 @pytest.mark.parametrize(
     "name", ["; touch PWNED", "$(id)", "`id`", "../up", "/abs", "a\nb", "a\n", "-rf", "a b", "{x}", ""]
 )
-@pytest.mark.parametrize("registry", ["datasets", "tasks", "models", "mixtures", "runs"])
-def test_names_in_registries_are_plain(tmp_path, registry, name):
-    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
-    path = tmp_path / "config" / f"{'pretraining' if registry in ('mixtures', 'runs') else registry}.yaml"
-    entries = read_yaml(path)
-    section = entries.get(registry, entries)
-    section[name] = next(iter(section.values()))
-    path.write_text(yaml.safe_dump(entries))
+@pytest.mark.parametrize("section", ["datasets", "tasks", "models", "mixtures", "runs"])
+def test_names_in_a_configuration_are_plain(section, name):
+    registry = read_yaml(
+        REPOSITORY / "config" / f"{'pretraining' if section in ('mixtures', 'runs') else section}.yaml"
+    )
+    entry = next(iter(registry.get(section, registry).values()))
+    config = read_yaml(REPOSITORY / "config" / "config.yaml") | {"add": {section: {name: entry}}}
     with pytest.raises(RespfmError, match="letters, digits, _ and - only"):
-        load_settings(read_yaml(tmp_path / "config" / "config.yaml"), tmp_path)
+        load_settings(config, REPOSITORY)
+
+
+@pytest.mark.parametrize("results", ["a\nb", "{dataset}", "a\x1b[31m", ""])
+def test_the_results_folder_has_a_name_that_can_be_written(results):
+    config = read_yaml(REPOSITORY / "config" / "config.yaml") | {"results": results}
+    with pytest.raises(RespfmError, match="the configuration: results: "):
+        load_settings(config, REPOSITORY)
 
 
 @pytest.mark.parametrize(
