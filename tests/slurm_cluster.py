@@ -186,8 +186,13 @@ PartitionName=gpu Nodes=ALL MaxTime=7-0
         return dict(line.split() for line in self._try("sinfo", "-h", "-N", "-o", "%N %t").splitlines())
 
     def set_node(self, node: str, state: str) -> None:
-        """Drain, down or resume a node."""
+        """Drain a node, or call it down."""
         ask("scontrol", "update", f"nodename={node}", f"state={state}", "reason=test")
+
+    def resume(self, node: str) -> None:
+        """Take a node back, unless it came back by itself."""
+        self._try("scontrol", "update", f"nodename={node}", "state=resume")
+        wait_until(lambda: self.nodes()[node] in ("idle", "mix"), 60, f"{node} in service")
 
     def jobs(self) -> list[dict[str, str]]:
         """All jobs, ended ones too: their fields as `scontrol show job` names them, by rising id."""

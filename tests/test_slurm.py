@@ -107,7 +107,7 @@ def demo(slurm, workspace) -> str:
     (job,) = running(slurm, "pretrain_encoder")
     slurm.set_node(job["NodeList"], "drain")
     said = submission.finish()
-    slurm.set_node(job["NodeList"], "resume")
+    slurm.resume(job["NodeList"])
     return said
 
 
@@ -221,7 +221,7 @@ def test_a_run_whose_node_fails_is_started_again(slurm, untrained, unbroken):
     job = started(slurm, untrained)
     slurm.set_node(job["NodeList"], "down")
     submission.finish()
-    slurm.set_node(job["NodeList"], "resume")
+    slurm.resume(job["NodeList"])
     assert state(slurm, job)["Restarts"] == "1"
     assert outputs(untrained) == unbroken
 
