@@ -8,7 +8,14 @@ from respfm.config import load_settings
 from respfm.m2d.config import M2DConfig
 from respfm.plan import Plan
 from respfm.pretrain.flops import sample_flops
-from respfm.requirements import CORE_FLOPS, SUSTAINED_FLOPS, dataset_needs, describe_needs, run_needs
+from respfm.requirements import (
+    CORE_FLOPS,
+    SUSTAINED_FLOPS,
+    dataset_needs,
+    describe_needs,
+    run_needs,
+    waveform_gigabytes,
+)
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -91,6 +98,13 @@ def test_gpu_hours(plan):
     assert runs["scratch_librispeech"].items == 281_241
     # One step of batch 8 took 7.54 s on one core (facts of the reference): the stated core speed agrees with it.
     assert 8 * sample_flops(M2DConfig()) / CORE_FLOPS == pytest.approx(7.54, rel=0.15)
+
+
+def test_waveforms_of_every_rate_once(plan):
+    found = plan(models=["logmel_stats", "htsat", "ast", "openl3"])
+    hours = sum(found.settings.datasets[name]["approximate"]["hours"] for name in ("coughvid", "coswara", "kauh"))
+    assert waveform_gigabytes(found) == pytest.approx(hours * 3600 * 4 * (16000 + 32000 + 48000) / 1e9)
+    assert "the folder may be deleted when all embeddings are there" in describe_needs(found)
 
 
 def test_text(plan):

@@ -77,9 +77,18 @@ def run_needs(plan: Plan) -> list[RunNeed]:
 
 def embedding_gpu_hours(plan: Plan) -> float:
     """GPU hours of all embeddings, at `EMBEDDED_PER_SECOND` windows of 10 s per second and model."""
-    hours = sum(plan.settings.datasets[name]["approximate"].get("hours", 0) for name in plan.task_datasets)
-    windows = hours * 3600 / WINDOW_SECONDS * len(plan.protocols) * len(plan.models)
+    windows = _task_hours(plan) * 3600 / WINDOW_SECONDS * len(plan.protocols) * len(plan.models)
     return windows / EMBEDDED_PER_SECOND / 3600
+
+
+def waveform_gigabytes(plan: Plan) -> float:
+    """Size of the cached waveforms of all task data sets: float32 at every sample rate that a model hears."""
+    rates = {rate for model in plan.models if (rate := plan.waveform_rate(model))}
+    return _task_hours(plan) * 3600 * sum(rates) * 4 / GIGA
+
+
+def _task_hours(plan: Plan) -> float:
+    return sum(plan.settings.datasets[name]["approximate"].get("hours", 0) for name in plan.task_datasets)
 
 
 def _dataset_need(plan: Plan, name: str) -> Need:
@@ -167,6 +176,10 @@ def describe_needs(plan: Plan) -> str:
     if runs:
         rows = [(run.name, _number(run.items, 0), str(run.epochs), _number(run.gpu_hours), run.state) for run in runs]
         text.append(_table(("pre-training run", "items/epoch", "epochs", "GPU hours", "state"), rows))
+    text.append(
+        f"Waveforms that embedding jobs share take up to {_number(waveform_gigabytes(plan))} GB in "
+        f"{plan.config['results']}/waveforms; the folder may be deleted when all embeddings are there."
+    )
     text.append(_gpu_summary(plan, runs))
     return "\n\n".join(text)
 
