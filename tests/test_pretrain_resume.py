@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -30,7 +31,7 @@ def run_rank(spec_path: str, largest_file: int | None = None) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     sys.argv = ["respfm.pretrain", "--spec", spec_path]
-    sys.stdout = open(Path(spec_path).with_name("log"), "w")  # noqa: SIM115
+    sys.stdout = sys.stderr = open(Path(spec_path).with_name("log"), "w")  # noqa: SIM115
     sys.exit(main())
 
 
@@ -186,6 +187,21 @@ def test_a_disk_that_fills_up_does_not_stop_the_run_or_harm_the_state(server, sp
     assert outputs < size - 1000
     assert finish(start(server, spec, outdir, largest_file=size - 1000)) == 0
     assert "could not be saved" in (outdir / "log").read_text()
+    assert contents(outdir) == unbroken
+
+
+def test_a_loader_that_is_killed_ends_the_run_with_the_cure_and_loses_nothing(server, spec, unbroken, tmp_path):
+    outdir = tmp_path / "run"
+    process = start(server, spec, outdir, workers=2)
+    while newest_step(outdir) < 20:
+        time.sleep(0.002)
+    loader = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+    os.kill(int(loader), signal.SIGKILL)
+    assert finish(process) == 1
+    said = (outdir / "log").read_text()
+    assert re.search(r"a loader process died \(DataLoader worker .*\); most likely memory ran out", said)
+    assert "Traceback" not in said
+    assert finish(start(server, spec, outdir, workers=2)) == 0
     assert contents(outdir) == unbroken
 
 

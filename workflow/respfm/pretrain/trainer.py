@@ -98,6 +98,13 @@ def train(
     )
     try:
         trainer.run(workers)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RespfmError(
+            f"a loader process died ({error}); most likely memory ran out. Start again, the run continues from its "
+            "last state; lower `machine.loader_workers` or give it more memory if it happens again."
+        ) from error
     finally:
         trainer.requests.close()
     if rank == 0:
