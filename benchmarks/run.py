@@ -24,7 +24,7 @@ PAGE = REPOSITORY / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- written by make bench -->\n", "<!-- end of what make bench writes -->\n"
 REAL = Path(os.environ.get("RESPFM_SHARED_DATA", REPOSITORY.parent / "shared" / "data")) / "real-sample"
 SIZES = {
-    "bench_decode": ["--rounds", "2", "--real", str(REAL)],
+    "bench_decode": ["--rounds", "1", "--real", str(REAL)],
     "bench_logmel": ["--repeats", "2", *(["--real", str(REAL)] if REAL.is_dir() else [])],
     "bench_m2d_layers": ["--clips", "8", "--rounds", "1"],
     "bench_pretrain": ["--steps", "3"],
