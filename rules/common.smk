@@ -14,6 +14,8 @@ from snakemake.exceptions import WorkflowError
 
 ROOT = Path(workflow.current_basedir).parent
 SCRIPTS = ROOT / "workflow" / "scripts"
+if not SCRIPTS.is_dir():
+    raise WorkflowError(f"{SCRIPTS} is not here: clone respfm whole and name the Snakefile of the clone")
 sys.path.insert(0, str(ROOT / "workflow"))
 # Scripts find the library, and an encoder class of the user's own in the folder where Snakemake runs.
 sys.path.append(os.getcwd())
