@@ -157,6 +157,17 @@ def test_snakemake_refuses_before_the_first_job(planned, use):
 
 
 @pytest.mark.workflow
+def test_rules_without_the_library_beside_them(tmp_path):
+    make_clone(tmp_path)
+    for name in ("Snakefile", "rules"):
+        (tmp_path / "part" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "part" / name).symlink_to(REPOSITORY / name)
+    done = snakemake(tmp_path, "--cores", "1", "--dry-run", "--snakefile", "part/Snakefile")
+    assert done.returncode
+    assert "part/workflow/scripts is not here: clone respfm whole" in done.stdout + done.stderr
+
+
+@pytest.mark.workflow
 def test_windows_line_ends_and_a_byte_order_mark_are_no_mistake(tmp_path):
     root = make_clone(tmp_path)
     (root / "my.yaml").write_bytes(b"\xef\xbb\xbf" + DEMO.replace("\n", "\r\n").encode())
