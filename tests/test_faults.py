@@ -5,8 +5,10 @@ import os
 import random
 import signal
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,7 @@ from respfm.files import atomic_path, file_digest
 from respfm.joblog import job_log
 from respfm.logmel import LogMel
 from respfm.retrieve.checksums import Expected
+from respfm.retrieve.dataset import fetch_dataset
 from respfm.retrieve.download import Patience, download
 from respfm.seals import check_seals, seal_of, write_seals
 from respfm.shard import read_quarantined, write_clips
@@ -101,6 +104,32 @@ def test_a_disk_that_fills_up_during_a_download(disk):
         download(*arguments)
         assert target.read_bytes() == content
         assert server.requests[-1][1] is not None
+
+
+def test_a_disk_that_fills_up_while_an_archive_is_unpacked(disk, tmp_path, monkeypatch):
+    """The download, whose checksum nobody knows, is not taken for a damaged one."""
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.wav", random.Random(number).randbytes(700_000))
+    target, downloads = disk.path / "raw" / "corpus", tmp_path / "downloads"
+    with running_server() as server:
+        server.files["/packed.zip"] = Resource(packed.read_bytes())
+        entry = {"files": [{"url": server.url("/packed.zip"), "unpack": "zip"}]}
+
+        def fetch() -> None:
+            fetch_dataset("corpus", entry, target, [], offline=False, downloads=downloads, progress=False)
+
+        disk.fill(left=1_000_000)
+        with monkeypatch.context() as patched:  # another program takes the space that was free at the start
+            patched.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**9))
+            with pytest.raises(RespfmError, match=rf"packed\.zip cannot be unpacked into .*: {FULL}"):
+                fetch()
+        assert not target.exists()
+        disk.empty()
+        fetch()
+        assert len(server.requests) == 1
+    assert sorted(path.name for path in target.iterdir()) == [".sources.json", "0.wav", "1.wav", "2.wav"]
 
 
 def test_a_disk_that_fills_up_while_log_mels_are_cached(disk, recordings, tmp_path):

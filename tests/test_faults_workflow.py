@@ -1,7 +1,6 @@
 """Kills at random moments, skewed clocks, damage, failures and rivals, with the real workflow on a small corpus."""
 
 import hashlib
-import math
 import os
 import random
 import re
@@ -131,7 +130,7 @@ class Killer:
                 if rule in AIMED_AT and process not in due:
                     due[process] = now + self.random.uniform(0.2, 1) * self.seconds[rule]
             for process, rule in members.items():
-                if now < due.get(process, math.inf):
+                if rule not in AIMED_AT or now < due[process]:
                     continue
                 if rule == last:
                     kill(list(members))

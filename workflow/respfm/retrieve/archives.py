@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 
 from respfm.errors import RespfmError
+from respfm.files import why_not_written
 from respfm.retrieve.volumes import open_joined, open_split_zip
 
 KINDS = ("zip", "zip-split", "7z", "tar", "tar.gz", "tar.xz", "tar.bz2")
@@ -103,7 +104,8 @@ def unpack(paths: Sequence[Path], kind: str, directory: Path, progress: bool = F
     except FileExistsError as error:
         raise RespfmError(f"{name} would write {error.filename} twice.") from error
     except OSError as error:
-        raise RespfmError(f"{name} cannot be unpacked into {directory}: {error}.") from error
+        reason = why_not_written(error) or error
+        raise RespfmError(f"{name} cannot be unpacked into {directory}: {reason} and run again.") from error
 
 
 def _write_members(members: Iterable[Member], directory: Path, bound: int, name: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from respfm.errors import RespfmError
-from respfm.files import atomic_path, file_digest, write_json
+from respfm.files import atomic_path, file_digest, why_not_written, write_json
 from respfm.retrieve.archives import archive_kind, unpack
 from respfm.retrieve.download import PATIENCE, Patience, read_text
 from respfm.retrieve.finder import Finder, Obtained, check_local
@@ -111,7 +111,7 @@ def _place(file: dict, parts: Sequence[Obtained], staging: Path, progress: bool)
             raise RespfmError(f"{parts[0].path} does not hold {file['member']}: correct `member` in the registry.")
     except RespfmError as error:
         for part in parts:
-            if part.fresh and part.against == "first use":
+            if part.fresh and part.against == "first use" and not why_not_written(error):
                 part.path.unlink()
         if len(parts) < len(file.get("parts", ())):
             raise RespfmError(f"{error} Only {len(parts)} of its {len(file['parts'])} parts are here.") from error
