@@ -1,39 +1,46 @@
-"""Speed of an M2D pre-training step beside a textbook step of the same maths and the machine's GEMM rate.
+"""Speed of an M2D pre-training step beside a textbook step of the same maths and the step's own matrix products.
 
     python benchmarks/bench_pretrain.py [--batch 8] [--steps 5] [--threads 2] [--ranks 2]
 
-Rows: a plain textbook step on a ready batch; the trainer's step (data loading included, fp32); the same in bf16; and
-the trainer with several ranks. All run in turn, round by round, so that other load on the machine meets all of them;
-medians are printed. GFLOP/s counts what each row computes (torch's FLOP counter for the textbook step, which includes
-the work that the trainer saves; respfm.pretrain.flops for the trainer). CPU seconds are the fairest on a busy machine.
+Rows: the matrix products of one trainer's step alone, each of its shapes as often as the step needs it (attention
+included), nothing between them; square products of 1536 for orientation; a plain textbook step on a ready batch; the
+trainer's step (data loading included, fp32); the same in bf16. All run in turn, round by round, so that other load on
+the machine meets all of them; medians are printed. GFLOP/s counts what each row computes (torch's FLOP counter for the
+textbook step, which includes the work that the trainer saves; respfm.pretrain.flops for the trainer). CPU seconds are
+the fairest on a busy machine. Last, whole runs of one rank with all threads and of `--ranks` ranks that share them, at
+the same batch.
 """
 
 import argparse
+import collections
 import copy
 import csv
-import json
 import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from report import report
 from respfm.allocator import keep_freed_memory, use_huge_pages
 from respfm.device import measured_gemm_flops
+from respfm.files import write_json
 from respfm.m2d import M2D, M2DConfig
 from respfm.pretrain.data import Batches
 from respfm.pretrain.flops import sample_flops
 from respfm.pretrain.interruption import ignore_signals
-from respfm.pretrain.launch import launch
+from respfm.pretrain.launch import torchrun
 from respfm.pretrain.learner import Learner
 from respfm.pretrain.recordings import Recordings
 from respfm.pretrain.settings import Machine, Recipe
 from respfm.shard import write_clips
 from textbook_m2d import TextbookM2D
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 FRONT_END = {"sample_rate": 16000, "n_fft": 400, "hop_length": 160, "n_mels": 80, "f_min": 50, "f_max": 8000}
@@ -48,6 +55,33 @@ def write_store(folder: Path, clips: int = 64, frames: int = 1001) -> tuple[pd.D
     write_clips(path, ids, [frames] * clips, arrays, FRONT_END, "log power")
     mixture = pd.DataFrame({"recording": ids, "dataset": "random", "repeats": 100})
     return mixture, {"random": [path]}
+
+
+class MatrixProducts(TorchDispatchMode):
+    """Counts the matrix products that run inside, by the sizes and strides of their two operands."""
+
+    NAMES = ("mm", "addmm", "bmm", "baddbmm")
+
+    def __init__(self):
+        super().__init__()
+        self.counts = collections.Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.overloadpacket.__name__ in self.NAMES:
+            self.counts[tuple((tuple(x.shape), x.stride()) for x in args[-2:])] += 1
+        return function(*args, **(kwargs or {}))
+
+    def calls(self) -> tuple[Callable[[], None], int]:
+        """A call that runs all of them again on random numbers, and its FLOPs."""
+        operands = [([torch.empty_strided(*x).normal_() for x in pair], n) for pair, n in self.counts.items()]
+        outputs = [a @ b for (a, b), _ in operands]
+
+        def run() -> None:
+            for ((a, b), count), out in zip(operands, outputs, strict=True):
+                for _ in range(count):
+                    torch.matmul(a, b, out=out)
+
+        return run, sum(2 * a.numel() * b.shape[-1] * count for (a, b), count in operands)
 
 
 class Stopwatch:
@@ -88,24 +122,59 @@ def trainer_step(recipe: Recipe, machine: Machine, mixture: pd.DataFrame, shards
     return lambda: learner.update(next(stream), 1e-4, 0.9999)
 
 
-def several_ranks(recipe: Recipe, mixture: pd.DataFrame, shards: dict, folder: Path, ranks: int, threads: int) -> float:
-    """Samples per second of `ranks` ranks that share the cores, without the first rows of timing.csv."""
+def training_rate(recipe: Recipe, mixture: pd.DataFrame, shards: dict, folder: Path, ranks: int, threads: int) -> float:
+    """Samples per second of a run of `ranks` ranks with `threads` threads each, without the first steps."""
+    folder.mkdir()
     mixture.head(recipe.batch_size * 8).assign(repeats=1).to_parquet(folder / "mixture.parquet")
-    (folder / "statistics.json").write_text(json.dumps(STATISTICS))
-    launch(
-        {
-            "run": {"model": recipe.model, "epochs": 1, "batch_size": recipe.batch_size, "log_every": 1},
-            "mixture": str(folder / "mixture.parquet"),
-            "shards": {name: list(map(str, paths)) for name, paths in shards.items()},
-            "statistics": str(folder / "statistics.json"),
-            "outdir": str(folder / "out"),
-            "workers": 1,
-            "machine": {"device": "cpu", "threads": max(1, threads // ranks)},
-        },
-        processes=ranks,
-    )
+    write_json(folder / "statistics.json", STATISTICS)
+    spec = {
+        "run": {"model": recipe.model, "epochs": 1, "batch_size": recipe.batch_size, "log_every": 1},
+        "mixture": str(folder / "mixture.parquet"),
+        "shards": {name: list(map(str, paths)) for name, paths in shards.items()},
+        "statistics": str(folder / "statistics.json"),
+        "outdir": str(folder / "out"),
+        "workers": 1,
+        "machine": {"device": "cpu", "threads": threads},
+    }
+    write_json(folder / "spec.json", spec)
+    if torchrun(folder / "spec.json", ranks):
+        raise SystemExit(f"the run with {ranks} ranks failed")
     with open(folder / "out" / "timing.csv", newline="") as stream:
         return statistics.median(float(row["samples_per_second"]) for row in list(csv.DictReader(stream))[2:])
+
+
+def measure_steps(
+    recipe: Recipe, mixture: pd.DataFrame, shards: dict, rounds: int, workers: int
+) -> dict[str, tuple[float, float, int]]:
+    """Median wall and CPU seconds of a step, and its FLOPs, by row of the table."""
+    config = M2DConfig.from_dict(recipe.model)
+    clean, noise = torch.randn(recipe.batch_size, 1, *config.input_size), torch.rand(recipe.batch_size, config.patches)
+    networks = M2D(config)
+    with MatrixProducts() as products, sdpa_kernel(SDPBackend.MATH):
+        networks.loss(clean, mask_noise=noise)["loss"].backward()
+    textbook = TextbookM2D(networks)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        copy.deepcopy(textbook).loss(clean, noise).backward()
+    products_alone, products_flops = products.calls()
+    square = Stopwatch(lambda: measured_gemm_flops(torch.device("cpu"), "fp32", 1536, 5))
+    watches = {
+        "products alone": (Stopwatch(products_alone), products_flops),
+        "product 1536": (square, 12 * 1536**3),
+        "textbook fp32": (Stopwatch(lambda: textbook.step(clean, noise, 1e-4, 0.9999)), counter.get_total_flops()),
+    }
+    for precision in ("fp32", "bf16"):
+        step = trainer_step(recipe, Machine(device="cpu", precision=precision), mixture, shards, workers)
+        watches[f"respfm {precision}"] = Stopwatch(step), recipe.batch_size * sample_flops(config)
+    for number in range(1 + rounds):
+        for watch, _ in watches.values():
+            watch.run()
+            if number == 0:
+                watch.wall.clear()
+                watch.cpu.clear()
+    return {
+        label: (statistics.median(watch.wall), statistics.median(watch.cpu), flops)
+        for label, (watch, flops) in watches.items()
+    }
 
 
 def main() -> None:
@@ -115,61 +184,47 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--workers", type=int, default=1, help="loader processes")
-    parser.add_argument("--ranks", type=int, default=0, help="also train with this many ranks")
+    parser.add_argument("--ranks", type=int, default=2, help="ranks that share the threads; 1: do not compare")
     options = parser.parse_args()
     use_huge_pages()
     keep_freed_memory()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-
     recipe = Recipe(epochs=1, batch_size=options.batch)
-    config = M2DConfig.from_dict(recipe.model)
-    clean, noise = torch.randn(options.batch, 1, *config.input_size), torch.rand(options.batch, config.patches)
+    what = f"M2D ViT-B, 80 x 608, batch {options.batch}, {options.threads} threads"
     with tempfile.TemporaryDirectory() as name:
         mixture, shards = write_store(Path(name))
-        textbook = TextbookM2D(M2D(config))
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            copy.deepcopy(textbook).loss(clean, noise).backward()
-        plain = counter.get_total_flops() / options.batch
-        watches = {
-            "GEMM 1536": (Stopwatch(lambda: measured_gemm_flops(torch.device("cpu"), "fp32", 1536, 5)), 12 * 1536**3),
-            "textbook fp32": (Stopwatch(lambda: textbook.step(clean, noise, 1e-4, 0.9999)), options.batch * plain),
-        }
-        for precision in ("fp32", "bf16"):
-            machine = Machine(device="cpu", precision=precision)
-            step = trainer_step(recipe, machine, mixture, shards, options.workers)
-            watches[f"respfm {precision}"] = Stopwatch(step), options.batch * sample_flops(config)
-        for watch, _ in watches.values():
-            watch.run()
-            watch.wall.clear()
-            watch.cpu.clear()
-        for _ in range(options.steps):
-            for watch, _ in watches.values():
-                watch.run()
-
-        rows = {
-            label: (statistics.median(watch.wall), statistics.median(watch.cpu), flops)
-            for label, (watch, flops) in watches.items()
-        }
-        if options.ranks:
-            rate = several_ranks(recipe, mixture, shards, Path(name), options.ranks, options.threads)
-            rows[f"respfm {options.ranks} ranks"] = (
-                options.batch / rate,
-                float("nan"),
-                options.batch * sample_flops(config),
+        rows = measure_steps(recipe, mixture, shards, options.steps, options.workers)
+        print(f"{what}, {options.steps} rounds")
+        print_rows(rows, options.batch)
+        (textbook, *_), (reduced, *_) = rows["textbook fp32"], rows["respfm bf16"]
+        step, rate, possible = (
+            rows["respfm fp32"][0],
+            *(flops / wall / 1e9 for wall, _, flops in (rows["respfm fp32"], rows["products alone"])),
+        )
+        report(f"{what}, one step", f"{step:.2f} s", f"textbook step {textbook:.2f} s", textbook / step)
+        report(f"{what}, rate", f"{rate:.0f} GFLOP/s", f"its products alone {possible:.0f} GFLOP/s", rate / possible)
+        report(f"{what}, bf16", f"{reduced:.2f} s", f"fp32 {step:.2f} s", step / reduced)
+        if options.ranks > 1:
+            one, several = (
+                training_rate(recipe, mixture, shards, Path(name) / f"{ranks}", ranks, options.threads // ranks or 1)
+                for ranks in (1, options.ranks)
             )
-    print(f"ViT-B, 80 x 608, batch {options.batch}, {options.threads} threads, {options.steps} rounds")
-    print_rows(rows, options.batch)
+            report(f"{what}, {options.ranks} ranks", f"{several:.2f} samples/s", f"1 rank {one:.2f}", several / one)
 
 
 def print_rows(rows: dict[str, tuple[float, float, float]], batch: int) -> None:
-    """Table of (wall seconds, CPU seconds, FLOPs) by row; the first is the GEMM, the second the textbook step."""
-    (gemm_wall, gemm_cpu, gemm_flops), (base, *_) = list(rows.values())[:2]
-    print(f"{'':16}{'s':>8}{'CPU s':>8}{'samples/s':>11}{'GFLOP/s':>9}{'of GEMM':>9}{'by CPU s':>10}{'x textbook':>12}")
+    """Table of (wall seconds, CPU seconds, FLOPs) by row; the first is the products alone."""
+    gemm_wall, gemm_cpu, gemm_flops = rows["products alone"]
+    base = rows["textbook fp32"][0]
+    names = "".join(
+        f"{name:>12}" for name in ("s", "CPU s", "samples/s", "GFLOP/s", "of products", "by CPU s", "x textbook")
+    )
+    print(" " * 16 + names)
     for label, (wall, cpu, flops) in rows.items():
-        line = f"{label:16}{wall:8.3f}{cpu:8.2f}{batch / wall:11.2f}{flops / wall / 1e9:9.1f}"
         of_gemm, by_cpu = flops / wall * gemm_wall / gemm_flops, flops / cpu * gemm_cpu / gemm_flops
-        print(f"{line}{of_gemm:9.0%}{by_cpu:10.0%}{base / wall:12.2f}")
+        numbers = f"{wall:12.3f}{cpu:12.2f}{batch / wall:12.2f}{flops / wall / 1e9:12.1f}"
+        print(f"{label:16}{numbers}{of_gemm:12.0%}{by_cpu:12.0%}{base / wall:12.2f}")
 
 
 if __name__ == "__main__":
