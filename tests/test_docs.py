@@ -1,11 +1,9 @@
 """What the documentation says is true of the code."""
 
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from respfm.config import read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -27,17 +25,6 @@ def test_config_readme_explains_every_key():
         assert description in text, f"config/README.md explains {key} in other words than the schema"
     explained = re.findall(r"^\| `([\w.\[\]]+)` \|", text.partition("## Keys")[2], re.MULTILINE)
     assert set(explained) == set(keys)
-
-
-@pytest.mark.parametrize("name", ["data", "torch", "publish"])
-def test_environments_have_the_versions_of_pyproject(name):
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    pins = dict(requirement.split("==") for requirement in project["dependencies"])
-    packages = read_yaml(REPOSITORY / "envs" / f"{name}.yaml")["dependencies"][-1]["pip"]
-    assert packages
-    for package in packages:
-        key, _, version = package.partition("==")
-        assert pins[key] == version
 
 
 def test_readme_names_files_that_exist():
