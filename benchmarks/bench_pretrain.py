@@ -7,8 +7,8 @@ included), nothing between them; square products of 1536 for orientation; a plai
 trainer's step (data loading included, fp32); the same in bf16. All run in turn, round by round, so that other load on
 the machine meets all of them; medians are printed. GFLOP/s counts what each row computes (torch's FLOP counter for the
 textbook step, which includes the work that the trainer saves; respfm.pretrain.flops for the trainer). CPU seconds are
-the fairest on a busy machine. Last, whole runs of one rank with all threads and of `--ranks` ranks that share them, at
-the same batch.
+the fairest on a busy machine. Before them, while memory is free, whole runs of one rank with all threads and of
+`--ranks` ranks that share them, at the same batch.
 """
 
 import argparse
@@ -194,22 +194,21 @@ def main() -> None:
     what = f"M2D ViT-B, 80 x 608, batch {options.batch}, {options.threads} threads"
     with tempfile.TemporaryDirectory() as name:
         mixture, shards = write_store(Path(name))
+        rates = [
+            training_rate(recipe, mixture, shards, Path(name) / f"{ranks}", ranks, options.threads // ranks or 1)
+            for ranks in sorted({1, options.ranks} if options.ranks > 1 else ())
+        ]
         rows = measure_steps(recipe, mixture, shards, options.steps, options.workers)
         print(f"{what}, {options.steps} rounds")
         print_rows(rows, options.batch)
         (textbook, *_), (reduced, *_) = rows["textbook fp32"], rows["respfm bf16"]
-        step, rate, possible = (
-            rows["respfm fp32"][0],
-            *(flops / wall / 1e9 for wall, _, flops in (rows["respfm fp32"], rows["products alone"])),
-        )
+        step = rows["respfm fp32"][0]
+        rate, possible = (rows[label][2] / rows[label][0] / 1e9 for label in ("respfm fp32", "products alone"))
         report(f"{what}, one step", f"{step:.2f} s", f"textbook step {textbook:.2f} s", textbook / step)
         report(f"{what}, rate", f"{rate:.0f} GFLOP/s", f"its products alone {possible:.0f} GFLOP/s", rate / possible)
         report(f"{what}, bf16", f"{reduced:.2f} s", f"fp32 {step:.2f} s", step / reduced)
         if options.ranks > 1:
-            one, several = (
-                training_rate(recipe, mixture, shards, Path(name) / f"{ranks}", ranks, options.threads // ranks or 1)
-                for ranks in (1, options.ranks)
-            )
+            one, several = rates
             report(f"{what}, {options.ranks} ranks", f"{several:.2f} samples/s", f"1 rank {one:.2f}", several / one)
 
 
