@@ -119,25 +119,25 @@ class Killer:
 
     def run_until(self, last: str, jobs_per_rule: int) -> bool:
         """Let Snakemake run, killing up to `jobs_per_rule` jobs of each rule, until a job of the rule `last` is under
-        way; then kill the whole session. False if Snakemake ended before.
+        way or just over; then kill the whole session. False if Snakemake ended before.
         """
         snakemake = self.demo.start("--retries", "3")
         due: dict[int, float] = {}
+        awaited: set[int] = set()
         while snakemake.poll() is None:
             now = time.monotonic()
             members = session_of(snakemake.pid)
             for process, rule in members.items():
                 if rule in AIMED_AT and process not in due:
-                    due[process] = now + self.random.uniform(0.2, 1) * self.seconds[rule]
+                    due[process] = now + self.random.uniform(0.1, 0.8) * self.seconds[rule]
+            awaited |= {process for process, rule in members.items() if rule == last}
+            if any(process not in members or now > due[process] for process in awaited):
+                kill(list(members))
+                snakemake.wait()
+                self.kills[last] += 1
+                return True
             for process, rule in members.items():
-                if rule not in AIMED_AT or now < due[process]:
-                    continue
-                if rule == last:
-                    kill(list(members))
-                    snakemake.wait()
-                    self.kills[rule] += 1
-                    return True
-                if self.kills[rule] < jobs_per_rule:
+                if rule in AIMED_AT and now > due[process] and self.kills[rule] < jobs_per_rule:
                     kill([other for other, its in members.items() if its == rule])
                     self.kills[rule] += 1
             time.sleep(0.01)
