@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from opera_golden import load_json
 from respfm.config import merge
 from respfm.embed import read_embeddings
 from respfm.m2d import M2D, M2DConfig, export_encoder
@@ -23,6 +25,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 README = (REPOSITORY / "README.md").read_text()
 ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text()
+TOLD = (REPOSITORY / "docs" / "reproduction.md").read_text()
 EVALUATE = "Your own checkpoint on T5-T11"
 EMBED = "Embed your own recordings"
 FURTHER = "Further pre-training on your own recordings"
@@ -209,3 +212,22 @@ def test_additions_follow_the_style(developer):
 def test_the_report_has_the_new_figure(developer):
     jobs = developer.jobs("--forcerun", "plot_lengths", "--configfile", "config/config.yaml", "my.yaml")
     assert (jobs["plot_lengths"], jobs["write_report"]) == (1, 1)
+
+
+def test_what_reproduction_cites_exists():
+    cited = re.findall(r"`((?:tests|config)/[\w./*-]+)(?:::(\w+))?`", TOLD)
+    assert len(cited) > 30
+    for name, function in cited:
+        files = list(REPOSITORY.glob(name))
+        assert files, f"docs/reproduction.md cites {name}, which does not exist"
+        assert not function or f"def {function}(" in files[0].read_text(), f"{name} has no {function}"
+
+
+def test_the_probe_table_of_reproduction(tmp_path):
+    (code,) = blocks(TOLD, "python")
+    (tmp_path / "probes.py").write_text(code)
+    compare = runpy.run_path(str(tmp_path / "probes.py"))["compare"]
+    (case,) = (case for case in load_json("probe_seed0.json")["cases"] if (case["task"], case["dim"]) == ("T10", 64))
+    rows = re.findall(r"^\| (?:published|published, features[^|]*|strict) \| (0\.\d{3} .*)\|$", TOLD, re.MULTILINE)
+    column = [float(row.split("|")[5]) for row in rows]
+    assert compare("T10", case["strength"]) == pytest.approx(column, abs=1e-3)
