@@ -117,7 +117,7 @@ class Killer:
         self.demo, self.seconds, self.random = demo, seconds, random.Random(seed)
         self.kills: Counter[str] = Counter()
 
-    def run_until(self, last: str, jobs_per_rule: int) -> bool:
+    def run_until(self, last: str | None, jobs_per_rule: int) -> bool:
         """Let Snakemake run, killing up to `jobs_per_rule` jobs of each rule, until a job of the rule `last` is under
         way or just over; then kill the whole session. False if Snakemake ended before.
         """
@@ -176,7 +176,7 @@ def test_kills_at_random_moments_of_every_stage_leave_no_trace(finished, tmp_pat
             if trees == 1:
                 assert "It can be removed with the --unlock argument" in demo.failure()
             demo.run("--unlock")
-    killer.run_until("", jobs_per_rule=2)
+    killer.run_until(None, jobs_per_rule=2)
     demo.run()
     assert trees >= 4
     for stage, rules in STAGES.items():
