@@ -1,5 +1,8 @@
 """The command `respfm`, run in this process on small real files."""
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -109,6 +112,13 @@ def test_plan_lists_downloads_and_what_to_get_by_hand(capsys):
     assert "audioset" in text
     assert "by hand" in text
     assert "GPU hours" in text
+
+
+def test_a_reader_may_go_away():
+    code = "import time; from respfm.cli import main; time.sleep(1); raise SystemExit(main(['plan']))"
+    command = f"{sys.executable} -c {shlex.quote(code)} | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
 
 
 def test_doctor_finds_a_damaged_shard_and_a_left_over(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The command `respfm`: what is useful outside the workflow."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,7 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; exit status 1 and one sentence on stderr for what the user can mend."""
     options = _parser().parse_args(arguments)
     try:
-        return options.function(options) or 0
+        status = options.function(options) or 0
+        sys.stdout.flush()
+        return status
     except RespfmError as error:
         print(f"respfm: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # as in `respfm plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
