@@ -111,7 +111,10 @@ def kill(processes: Iterable[int]) -> None:
 
 
 class Killer:
-    """Runs Snakemake and kills jobs, each at a random moment of the time that its rule takes; then everything."""
+    """Runs Snakemake and kills jobs, each at a random moment of the time that its rule takes; then everything.
+
+    The moments are uniform on a logarithmic scale, so that most also hit when the machine is quicker than it was.
+    """
 
     def __init__(self, demo: SmallDemo, seconds: dict[str, float], seed: int) -> None:
         self.demo, self.seconds, self.random = demo, seconds, random.Random(seed)
@@ -129,7 +132,7 @@ class Killer:
             members = session_of(snakemake.pid)
             for process, rule in members.items():
                 if rule in AIMED_AT and process not in due:
-                    due[process] = now + self.random.uniform(0.1, 0.8) * self.seconds[rule]
+                    due[process] = now + 0.05 * (self.seconds[rule] / 0.05) ** self.random.random()
             awaited |= {process for process, rule in members.items() if rule == last}
             if any(process not in members or now > due[process] for process in awaited):
                 kill(list(members))
@@ -171,12 +174,12 @@ def test_kills_at_random_moments_of_every_stage_leave_no_trace(finished, tmp_pat
     demo = SmallDemo(tmp_path / "killed")
     killer, trees = Killer(demo, rule_seconds(finished), seed=0), 0
     for rule in TREES:
-        if killer.run_until(rule, jobs_per_rule=2):
+        if killer.run_until(rule, jobs_per_rule=3):
             trees += 1
             if trees == 1:
                 assert "It can be removed with the --unlock argument" in demo.failure()
             demo.run("--unlock")
-    killer.run_until(None, jobs_per_rule=2)
+    killer.run_until(None, jobs_per_rule=3)
     demo.run()
     assert trees >= 4
     for stage, rules in STAGES.items():
