@@ -27,7 +27,8 @@ test: $(BIN)/respfm
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
-	$(BIN)/python -m pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder --cov \
+	  --cov-report=term
 
 bench: $(BIN)/respfm
 	$(BIN)/python benchmarks/run.py

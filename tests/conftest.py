@@ -8,6 +8,12 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items):
+    """Files that run Snakemake come first, so that no process is left with a long one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("workflow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Directory of the real recordings and metadata (RESPFM_SHARED_DATA, else ../shared/data beside the clone)."""
