@@ -1,8 +1,8 @@
 """What grows with the data stays affordable: the plan of the whole DAG, and one shard of a table of millions."""
 
-import os
+import re
 import subprocess
-from pathlib import Path
+import sys
 
 import numpy as np
 import pandas as pd
@@ -20,17 +20,22 @@ def workspace(tmp_path_factory) -> Workspace:
     return Workspace(tmp_path_factory.mktemp("scale"))
 
 
+PEAK_OF_CHILD = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print("peak", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+"""A process of its own, because a child's peak counts the memory of the process that it was forked from."""
+
+
 def dry_run(workspace: Workspace, *configs: str) -> tuple[dict[str, int], int]:
     """Number of jobs by rule, and the peak of the planner's resident memory in bytes."""
-    command = [*SNAKEMAKE, "--dry-run", "--quiet", "rules", "--cores", "2", "--configfile", *configs]
-    with subprocess.Popen(
-        command, cwd=workspace.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        text = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, text
-    return job_counts(text), usage.ru_maxrss * 1024
+    options = ["--dry-run", "--quiet", "rules", "--cores", "2", "--configfile", *configs]
+    command = [sys.executable, "-c", PEAK_OF_CHILD, *SNAKEMAKE, *options]
+    done = subprocess.run(command, cwd=workspace.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return job_counts(done.stdout), 1024 * int(re.search(r"^peak (\d+)$", done.stdout, re.MULTILINE)[1])
 
 
 @pytest.mark.workflow
