@@ -1,8 +1,9 @@
 """What pre-training gains on real recordings: scores of a small M2D against its random start and log-mel statistics.
 
-Runs config/real-gain.yaml once per seed (its own splits by patient, its own pre-training without their test patients;
-Snakemake makes again only what depends on the seed) and prints, per task, the mean test AUROC of the layer chosen on
-validation, and the paired differences with their standard errors over the seeds.
+Runs config/real-gain.yaml once per seed: its own splits by patient, its own pre-training without their test patients.
+Snakemake makes again only what depends on the seed; the scores of finished seeds are kept beside the results. Prints per
+task the mean test AUROC of the layer chosen on validation, and the paired differences with their standard errors over
+the seeds.
 """
 
 import argparse
@@ -21,6 +22,9 @@ CONTROLS = {"m2d_real_random": "random weights", "logmel_stats": "log-mel statis
 
 def run(seed: int, cores: int) -> pd.Series:
     """Test AUROC by (task, model) of one seed."""
+    kept = RESULTS / f"seed{seed}.csv"
+    if kept.is_file():
+        return pd.read_csv(kept, index_col=[0, 1]).squeeze()
     snakemake = str(Path(sys.executable).with_name("snakemake"))
     options = ["--cores", str(cores), "--configfile", "config/real-gain.yaml", "--config", f"seed={seed}"]
     subprocess.run([snakemake, "probe_all", "--quiet", "all", *options], cwd=ROOT, check=True)
@@ -28,7 +32,9 @@ def run(seed: int, cores: int) -> pd.Series:
     for path in sorted((RESULTS / "scores" / "strict").glob("*/*.csv")):
         table = pd.read_csv(path)
         scores[path.stem, path.parent.name] = table.loc[table["chosen"], "auroc_test"].item()
-    return pd.Series(scores)
+    found = pd.Series(scores)
+    found.to_csv(kept)
+    return found
 
 
 def summarise(scores: pd.DataFrame) -> str:
@@ -47,14 +53,14 @@ def summarise(scores: pd.DataFrame) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(5))
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
     start = time.monotonic()
-    scores = pd.DataFrame({seed: run(seed, options.cores) for seed in range(options.seeds)}).T
+    scores = pd.DataFrame({seed: run(seed, options.cores) for seed in options.seeds}).T
     print(scores.T.to_string(float_format="%.3f"))
     print(summarise(scores))
-    print(f"{options.seeds} seeds, {(time.monotonic() - start) / 60:.0f} min")
+    print(f"seeds {', '.join(map(str, options.seeds))}; {(time.monotonic() - start) / 60:.0f} min")
 
 
 if __name__ == "__main__":
