@@ -1,7 +1,7 @@
 """What pre-training gains on real recordings: scores of a small M2D against its random start and log-mel statistics.
 
 Runs config/real-gain.yaml once per seed: its own splits by patient, its own pre-training without their test patients.
-Snakemake makes again only what depends on the seed; the scores of finished seeds are kept beside the results. Prints per
+Snakemake makes again only what depends on the seed; scores of finished seeds are kept beside the results. Prints per
 task the mean test AUROC of the layer chosen on validation, and the paired differences with their standard errors over
 the seeds.
 """
