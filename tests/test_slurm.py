@@ -242,11 +242,13 @@ def test_a_cancelled_run_is_told_saved_and_continued(slurm, untrained, unbroken)
 def test_a_killed_snakemake_loses_nothing(slurm, untrained, unbroken):
     submission = Submission(untrained, ENCODER)
     job = started(slurm, untrained)
+    ask("scontrol", "suspend", job["JobId"])  # it must not be over before it is in the way
     submission.process.kill()
     submission.process.wait()
     Submission(untrained, "--unlock").finish()
     refused = Submission(untrained, ENCODER).finish(1)
     assert f"scancel {job['JobId']}" in refused
+    ask("scontrol", "resume", job["JobId"])
     wait_until(lambda: state(slurm, job)["JobState"] == "COMPLETED", 200, "the job that was left alone")
     assert "Nothing to be done" in Submission(untrained, ENCODER).finish()
     assert outputs(untrained) == unbroken
