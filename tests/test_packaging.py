@@ -39,7 +39,7 @@ def test_the_lock_has_every_pin_with_its_hashes():
 
 
 def test_setup_installs_the_lock():
-    assert "--require-hashes -r envs/lock.txt" in MAKEFILE
+    assert "--no-deps --require-hashes -r envs/lock.txt" in MAKEFILE
     assert "$(BIN)/respfm: pyproject.toml envs/lock.txt" in MAKEFILE
 
 
