@@ -1,4 +1,4 @@
-"""The recipes of README.md and the examples of docs/architecture.md, run as they are written."""
+"""The recipes of README.md and the examples of docs/adding.md, run as they are written."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from workspace import REPOSITORY, Workspace
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 README = (REPOSITORY / "README.md").read_text()
-ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text()
+ADDING = (REPOSITORY / "docs" / "adding.md").read_text()
 TOLD = (REPOSITORY / "docs" / "reproduction.md").read_text()
 EVALUATE = "Your own checkpoint on T5-T11"
 EMBED = "Embed your own recordings"
@@ -150,7 +150,7 @@ def test_the_slurm_recipe_is_the_one_that_is_tested():
 
 @pytest.fixture(scope="module")
 def developer(tmp_path_factory) -> Workspace:
-    """A clone with all that docs/architecture.md adds, and the recordings of the clinic."""
+    """A clone with all that docs/adding.md adds, and the recordings of the clinic."""
     workspace = clone(tmp_path_factory.mktemp("developer"))
     config: dict = {}
     for heading in RIGHT:
@@ -177,7 +177,7 @@ def developer(tmp_path_factory) -> Workspace:
 def files_of(heading: str) -> list[tuple[str, str, str, str]]:
     """(name, add or change or nothing, language, content) of the files that an addition consists of."""
     pattern = r"^`([\w./]+)`(?: \((\w+)\))?\n\n```(\w+)\n(.*?)^```$"
-    return re.findall(pattern, section(ARCHITECTURE, heading), re.MULTILINE | re.DOTALL)
+    return re.findall(pattern, section(ADDING, heading), re.MULTILINE | re.DOTALL)
 
 
 def changed(text: str, diff: str) -> str:
@@ -189,7 +189,7 @@ def changed(text: str, diff: str) -> str:
 
 @pytest.mark.parametrize("heading", RIGHT)
 def test_an_addition_works_and_is_short(developer, heading):
-    (command,) = blocks(section(ARCHITECTURE, heading), "sh")
+    (command,) = blocks(section(ADDING, heading), "sh")
     shell(command, developer)
     target = developer.root / command.split()[-1]
     made = pd.read_parquet(target) if target.suffix == ".parquet" else pd.read_csv(target.with_suffix(".csv"))
@@ -207,6 +207,12 @@ def test_additions_follow_the_style(developer):
     for command in (["check"], ["format", "--check"]):
         done = subprocess.run([ruff, *command, *names], cwd=developer.root, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
+
+
+def test_additions_fit_in(developer):
+    """Those of the repository's own tests that look at every module and rule."""
+    tests = ["tests/test_architecture.py", "tests/test_packaging.py", "tests/test_docs.py"]
+    shell(shlex.join([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]), developer)
 
 
 def test_the_report_has_the_new_figure(developer):
