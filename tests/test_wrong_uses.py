@@ -345,10 +345,11 @@ COMMANDS = {
     "shard cut short": (["store", "check", "short.h5"], "short.h5 is not whole", "run the workflow again"),
     "configuration that is not there": (["plan", "--configfile", "lost.yaml"], "lost.yaml does not exist; check"),
     "folder for a configuration": (["plan", "--configfile", "nothing"], "nothing is a directory; a YAML file"),
+    "configuration below a file": (["plan", "--configfile", "good.wav/my.yaml"], "my.yaml cannot be read (Not a"),
     "empty configuration": (["plan", "--configfile", "empty.yaml"], "empty.yaml is no configuration; it must hold"),
     "list for a configuration": (["doctor", "--configfile", "list.yaml"], "list.yaml is no configuration"),
-    "tabs": (["plan", "--configfile", "tabs.yaml"], "tabs.yaml is not valid YAML", "line 2", "spaces, not tabs"),
-    "open bracket": (["plan", "--configfile", "open.yaml"], "open.yaml is not valid YAML", "line 2", "mend it there"),
+    "tabs": (["plan", "--configfile", "tabs.yaml"], "tabs.yaml is not valid YAML", "in line 2,", "spaces, not tabs"),
+    "open bracket": (["plan", "--configfile", "open.yaml"], "open.yaml is not valid YAML", "in line 2,", "mend it"),
     "Latin-1": (["plan", "--configfile", "latin.yaml"], "latin.yaml is not UTF-8 text", "save it as UTF-8"),
     "UTF-16": (["plan", "--configfile", "wide.yaml"], "wide.yaml is not UTF-8 text", "save it as UTF-8"),
     "recording for a configuration": (["doctor", "--configfile", "good.wav"], "good.wav is not UTF-8 text"),
@@ -371,6 +372,34 @@ def test_the_command_says_what_is_wrong(desk, monkeypatch, capsys, name):
     assert text.splitlines()[-1].startswith("respfm: ")
     assert not [part for part in said if part not in text], text
     assert sorted(path.name for path in desk.iterdir() if path.name != "__pycache__") == before
+
+
+KEYS = "Config file must be given as JSON or YAML with keys at top level"
+SYNTAX = "Config file is not valid JSON or YAML"
+DECODING = "UnicodeDecodeError: 'utf-8' codec can't decode byte"
+UNREADABLE = {
+    "lost.yaml": "FileNotFoundError: [Errno 2] No such file or directory: 'lost.yaml'",
+    "nothing": "IsADirectoryError: [Errno 21] Is a directory: 'nothing'",
+    "empty.yaml": KEYS,
+    "list.yaml": KEYS,
+    "tabs.yaml": SYNTAX,
+    "open.yaml": SYNTAX,
+    "latin.yaml": DECODING,
+    "wide.yaml": DECODING,
+}
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_respfm_plan_names_the_configuration_that_snakemake_cannot_read(desk, monkeypatch, capsys, name):
+    """Snakemake reads --configfile before any line of this project, and often does not say which file it was."""
+    done = snakemake(desk, "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "1", "-n", "--configfile", name)
+    assert done.returncode
+    assert UNREADABLE[name] in done.stdout + done.stderr
+    monkeypatch.chdir(desk)
+    assert main(["plan", "--configfile", name]) == 1
+    assert capsys.readouterr().err.startswith(f"respfm: {name} ")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -64,6 +64,8 @@ def read_yaml(path: Path) -> Any:
         raise RespfmError(f"{path} is a directory; a YAML file is expected there") from error
     except FileNotFoundError as error:
         raise RespfmError(f"{path} does not exist; check the path") from error
+    except OSError as error:
+        raise RespfmError(f"{path} cannot be read ({error.strerror}); correct the path or its permissions") from error
     except UnicodeDecodeError as error:
         raise RespfmError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     try:
@@ -72,7 +74,8 @@ def read_yaml(path: Path) -> Any:
         raise RespfmError(f"{path}: {error}") from error
     except yaml.YAMLError as error:
         cure = "indent with spaces, not tabs" if "\t" in text else "mend it there"
-        raise RespfmError(f"{path} is not valid YAML: {' '.join(str(error).split())}; {cure}") from error
+        said = " ".join(str(error).replace('"<unicode string>", ', "").split())
+        raise RespfmError(f"{path} is not valid YAML: {said}; {cure}") from error
 
 
 def read_configs(paths: Sequence[Path], default: Path) -> dict:
@@ -176,6 +179,9 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
         registry[name] = validate(
             registry[name], schemas / f"{name}.schema.yaml", f"config/{name}.yaml (with {source} applied)"
         )
+    for model in registry["models"].values():
+        if "layers" in model:
+            model["layers"] = _layer_names(model["layers"])
     for mixture in registry["pretraining"]["mixtures"].values():
         for part in mixture["parts"]:
             _apply_threshold(part, resolved["curation"])
@@ -199,6 +205,17 @@ def _add_entries(added: Mapping[str, Mapping], registry: dict[str, dict], source
         for taken in known.keys() & entries.keys():
             raise RespfmError(f"{source}: add.{section}: config/{name}.yaml has {taken!r} already; choose another name")
         known.update(deepcopy(entries))
+
+
+def _layer_names(patterns: Sequence[str]) -> list[str]:
+    """Names of layers, of which `block1..12` stands for twelve."""
+    names: list[str] = []
+    for pattern in patterns:
+        if span := re.fullmatch(r"(.*?)(\d+)\.\.(\d+)", pattern):
+            names += (f"{span[1]}{number}" for number in range(int(span[2]), int(span[3]) + 1))
+        else:
+            names.append(pattern)
+    return names
 
 
 def _apply_threshold(part: dict, curation: Mapping) -> None:
@@ -236,6 +253,8 @@ def _cross_check(settings: Settings, source: str) -> None:
     for name, model in settings.models.items():
         if "file" in model and not Path(model["file"]).is_file():
             raise RespfmError(f"{source}: {name}: file is {model['file']!r}, where no checkpoint is; correct the path")
+        if "layers" in model and "default_layer" in model:
+            _require(model["default_layer"], model["layers"], f"config/models.yaml: {name}: default_layer")
         run = model.get("run")
         for protocol, one in run.items() if isinstance(run, dict) else [("", run)]:
             if one is not None:
