@@ -12,7 +12,7 @@ $(BIN)/respfm: pyproject.toml envs/lock.txt
 	  "$(PYTHON) is too old, respfm needs Python 3.11 or newer; set PYTHON=<such a one>")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/lock.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 setup: $(BIN)/respfm

@@ -1,6 +1,6 @@
 """Clips per second of log-mel caching beside a plain loop on the same files.
 
-    pip install librosa==0.11.0
+    make setup
     python benchmarks/bench_logmel.py [--clips 1000] [--workers 2] [--repeats 3] [--real ../shared/data/real-sample]
 
 Cases: 10 s of 16-bit mono wav at 16 kHz, the same at 44.1 kHz, and the recordings below `--real` (zip archives are

@@ -1,6 +1,6 @@
 """All layers of M2D (ViT-B) for a set of clips: one pass of respfm, and the reference's way, a pass for each layer.
 
-    pip install librosa==0.11.0
+    make setup
     python benchmarks/bench_m2d_layers.py [--clips 16] [--seconds 10] [--threads 2] [--rounds 3]
 
 The reference's layer study (evar_m2d_layers.sh) runs its whole pipeline once per layer: librosa.load of every file,

@@ -43,6 +43,14 @@ def test_setup_installs_the_lock():
     assert "$(BIN)/respfm: pyproject.toml envs/lock.txt" in MAKEFILE
 
 
+def test_nothing_installs_past_the_lock():
+    places = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "benchmarks").glob("*.py")]
+    places += [REPOSITORY / name for name in ("Makefile", "Dockerfile", ".ci/run", "workflow/respfm/doctor.py")]
+    lines = [line for path in places for line in path.read_text().splitlines() if "pip install" in line]
+    assert len(lines) >= 5
+    assert not [line for line in lines if "--no-deps" not in line and "uv==" not in line]
+
+
 def rules_by_environment() -> dict[str, list[Path]]:
     """Scripts of the rules that run in each of envs/*.yaml."""
     found: dict[str, list[Path]] = {}

@@ -138,7 +138,7 @@ def test_both_models_can_be_evaluated(user):
 
 def test_the_slurm_recipe_is_the_one_that_is_tested():
     install, run = block(SLURM, "sh").splitlines()
-    assert install == ".venv/bin/pip install -e '.[slurm]'"
+    assert install == "make setup"
     program, *arguments = shlex.split(run)
     assert program == ".venv/bin/snakemake"
     tested = (REPOSITORY / "tests" / "test_slurm.py").read_text()

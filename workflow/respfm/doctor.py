@@ -23,34 +23,42 @@ from respfm.seals import PATTERN, damage, seal_of, sealed_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPARE_GB = 5
+INSTALL = "pip install --no-deps --require-hashes -r envs/lock.txt"
+DECODERS = ("av", "soundfile")
 CODECS = ("aac", "flac", "mp3float", "opus", "vorbis", "wmav2")
 SHOWN = 5
 
 
-def _packages(plan: Plan) -> Iterator[str]:
+def _pins() -> dict[str, str]:
+    """Packages that the library imports, with the versions of pyproject.toml."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return dict(requirement.split("==") for requirement in project["dependencies"])
+
+
+def _packages(plan: Plan) -> Iterator[str]:
     print(f"  Python {platform.python_version()} on {platform.system()} {platform.machine()}")
-    for requirement in project["dependencies"]:
-        name, _, pinned = requirement.partition("==")
+    for name, pinned in _pins().items():
         try:
             found = importlib.metadata.version(name).partition("+")[0]
         except importlib.metadata.PackageNotFoundError:
-            yield f"{name} is not installed; run make demo, or pip install -e ."
+            yield f"{name} is not installed; run {INSTALL}"
             continue
         if found != pinned:
-            yield f"{name} {found} is installed, {pinned} was tested; run pip install -e ."
+            yield f"{name} {found} is installed, {pinned} was tested; run {INSTALL}"
 
 
 def _decoders(plan: Plan) -> Iterator[str]:
+    pins = _pins()
+    cure = "run pip install --force-reinstall --no-deps " + " ".join(f"{name}=={pins[name]}" for name in DECODERS)
     try:
         import av
         import soundfile
     except (ImportError, OSError) as error:
-        yield f"recordings cannot be decoded ({error}); run pip install --force-reinstall av soundfile"
+        yield f"recordings cannot be decoded ({error}); {cure}"
         return
     print(f"  libsndfile {soundfile.__libsndfile_version__}, FFmpeg in PyAV {av.__version__}")
     if missing := [name for name in CODECS if name not in av.codecs_available]:
-        yield f"FFmpeg in PyAV lacks {', '.join(missing)}; run pip install --force-reinstall av"
+        yield f"FFmpeg in PyAV lacks {', '.join(missing)}; {cure}"
 
 
 def _device(plan: Plan) -> Iterator[str]:
