@@ -77,6 +77,15 @@ def test_published_scores(files):
     np.testing.assert_allclose(scores["auroc_test"][3:], expected["auroc_test"], atol=1e-6)
 
 
+@pytest.mark.parametrize("protocol", ["published", "strict"])
+def test_the_layer_of_the_registry_comes_before_that_of_the_model(files, protocol):
+    for options, layer in (({}, "a"), ({"default_layer": "z"}, "z")):
+        scores = run(files, protocol, **options)
+        assert set(scores.loc[scores["default_layer"], "layer"]) == {layer}
+    with pytest.raises(RespfmError, match="no layer 'b', which is the default_layer of toy; choose from"):
+        run(files, protocol, default_layer="b")
+
+
 def test_strict_scores_and_predictions(files):
     scores = run(files, "strict")
     assert scores["layer"].tolist() == ["z", "a"]

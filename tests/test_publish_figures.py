@@ -135,6 +135,13 @@ def test_embedding_map_separates_what_the_embeddings_separate(tmp_path):
     assert abs(centres["x"]["mean"].diff().iloc[-1]) + abs(centres["y"]["mean"].diff().iloc[-1]) > 5
 
 
+def test_embedding_map_shows_the_layer_of_the_registry(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "m2d", MODELS["m2d"] | {"default_layer": "1"})
+    data = draw("embedding_map_T8", tmp_path).set_index("model")
+    apart = {model: np.ptp(points.groupby("label")["x"].mean()) for model, points in data.groupby("model")}
+    assert apart["m2d"] < 0.2 * apart["hubert_random"]
+
+
 def test_embedding_map_refuses_recordings_without_embedding(tmp_path):
     with pytest.raises(RespfmError, match=r"m2d\.h5: holds no embedding of T9-000 and 119 other recordings of T9"):
         draw_map(tmp_path, "T9", data_kind="full", style=STYLE, stem=tmp_path / "figures" / "map")

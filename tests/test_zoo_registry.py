@@ -3,16 +3,23 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import pytest
+import torch
 from conftest import REPOSITORY
 from respfm.config import load_settings, merge, read_yaml
 from respfm.encoders import load_encoder
+from respfm.encoders.base import check_layers
 from respfm.encoders.htsat import VARIANTS
+from respfm.encoders.published import Published
 from respfm.errors import RespfmError
 from respfm.plan import Plan
 
 MODELS = read_yaml(REPOSITORY / "config" / "models.yaml")
+CONFIG = read_yaml(REPOSITORY / "config" / "config.yaml")
+SETTINGS = load_settings(CONFIG, REPOSITORY)
+DASHENG_12B = {"norm.weight": torch.empty(1536)} | {f"blocks.{i}.norm1.weight": torch.empty(1536) for i in range(40)}
 PUBLISHED = [name for name, entry in MODELS.items() if entry["weights"] == "published"]
 
 
@@ -42,6 +49,53 @@ def test_licence_is_stated(name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_rate_of_waveforms_is_that_of_the_network(name):
     assert MODELS[name]["sample_rate"] == VARIANTS[name].sample_rate
+
+
+def encoder_of(entry, quirks, monkeypatch):
+    """The encoder of a registry entry with as many blocks as published, and no weights worth anything."""
+    options = entry["options"] | quirks
+    if entry["family"].startswith(("m2d", "msm_mae")):
+        run = entry.get("run")
+        trained = SETTINGS.runs[run["published"] if isinstance(run, dict) else run]["model"] if run else {}
+        return load_encoder(entry["family"], **(trained | options | {"random_seed": 0, "dim": 48, "heads": 1}))
+    if entry["weights"] != "published":
+        return load_encoder(entry["family"], **options)
+    state = DASHENG_12B if entry["family"] == "dasheng" else {}
+    monkeypatch.setattr(Published, "read", lambda *arguments, **named: dict(state))
+    monkeypatch.setattr(Published, "fill", lambda self, network, *arguments, **named: network)
+    return load_encoder(entry["family"], "checkpoint", **options)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("key", ["options", "published_options"])
+def test_layers_are_those_of_the_encoder_and_the_default_one_that_of_the_paper(name, key, monkeypatch):
+    entry = SETTINGS.models[name]
+    encoder = encoder_of(entry, entry[key], monkeypatch)
+    assert (entry["layers"], entry["default_layer"]) == (encoder.layers, encoder.default_layer)
+    check_layers(name, encoder, entry["layers"])
+    check_layers(name, encoder, None)
+    with pytest.raises(RespfmError, match=rf"model '{name}': its entry names the layers .*lost, but the encoder"):
+        check_layers(name, encoder, [*entry["layers"], "lost"])
+
+
+def test_the_layer_of_the_tables_is_one_of_those_named():
+    config = merge(CONFIG, {"add": {"models": {"mine": {**MODELS["hubert_random"], "default_layer": "layer7"}}}})
+    with pytest.raises(RespfmError, match="mine: default_layer 'layer7' does not exist; did you mean 'layer"):
+        load_settings(config, REPOSITORY, "my.yaml")
+
+
+def test_the_layer_of_the_tables_is_no_reason_to_embed_again():
+    names = {"model": "m2d_demo", "dataset": "kauh", "task": "T7", "protocol": "published"}
+
+    def jobs(**change):
+        entry = {key: value for key, value in SETTINGS.models["m2d_demo"].items() if key not in ("layers", *change)}
+        plan = Plan(replace(SETTINGS, models=SETTINGS.models | {"m2d_demo": entry | change}))
+        rules = {"extract_embeddings": ("model", "dataset", "protocol"), "train_probe": ("model", "task")}
+        rules |= {"fit_probe": ("model", "task"), "plot_embedding_map": ("task",)}
+        return {rule: plan.parameters(rule, **{key: names[key] for key in keys}) for rule, keys in rules.items()}
+
+    before, after = jobs(default_layer="block4"), jobs(default_layer="block2")
+    assert {rule for rule in before if before[rule] != after[rule]} == {"train_probe", "fit_probe"}
 
 
 def test_quirks_belong_to_the_published_protocol():

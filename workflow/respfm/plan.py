@@ -229,6 +229,7 @@ class Plan:
             batch_size, precision = entry.get("published_batch", batch_size), "fp32"
         return {
             "family": entry["family"],
+            "layers": entry.get("layers"),
             "weights": entry["weights"],
             "options": {**entry["options"], **quirks},
             "dataset": dataset,
@@ -256,10 +257,10 @@ class Plan:
         entry, options = self.settings.tasks[task], self.config["probe"]
         training = {key: entry[key] for key in LEARNING}
         training["epochs"] = options.get("epochs", training["epochs"])
-        return {"training": training, "runs": options["runs"], "seed": self.config["seed"]}
+        return {"training": training, "runs": options["runs"], **self._fit_probe(model, task)}
 
     def _fit_probe(self, model: str, task: str) -> dict:
-        return {"seed": self.config["seed"]}
+        return {"seed": self.config["seed"], "default_layer": self.settings.models[model].get("default_layer")}
 
     @property
     def tables(self) -> list[str]:
@@ -277,7 +278,7 @@ class Plan:
 
     def described_models(self) -> dict[str, dict]:
         """What tables and figures say about the models."""
-        keys = ("title", "weights", "paper_row", "note", "checkpoint", "run", "family", "citation")
+        keys = ("title", "weights", "paper_row", "note", "checkpoint", "run", "family", "citation", "default_layer")
         return {name: {key: entry[key] for key in keys if key in entry} for name, entry in self.settings.models.items()}
 
     def _published(self, **more: Any) -> dict:

@@ -8,6 +8,7 @@ from respfm.curate.select import select
 from respfm.device import choose_device
 from respfm.embed import embed_dataset, training_recordings
 from respfm.encoders import load_encoder
+from respfm.encoders.base import check_layers
 from respfm.joblog import job_log
 from respfm.recordings import read_recordings, read_tasks, usable
 from respfm.sources import raw_root, weights_path
@@ -18,8 +19,10 @@ with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     keep_freed_memory()
     recordings = usable(read_recordings(snakemake.input.recordings))
     tasks = read_tasks(snakemake.input.tasks).values()
+    encoder = load_encoder(cfg["family"], weights_path(snakemake.input.get("weights")), **cfg["options"])
+    check_layers(cfg["model"], encoder, cfg["layers"])
     embed_dataset(
-        load_encoder(cfg["family"], weights_path(snakemake.input.get("weights")), **cfg["options"]),
+        encoder,
         select(recordings, cfg["pool"], f"{cfg['dataset']}: pool"),
         raw_root(snakemake.input.sources),
         cfg["protocol"],

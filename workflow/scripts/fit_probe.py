@@ -16,5 +16,6 @@ with job_log(snakemake.log[0], snakemake.input, snakemake.output):
         Path(snakemake.output.scores),
         Path(snakemake.output.predictions),
         seed=cfg["seed"],
+        default_layer=cfg["default_layer"],
         threads=snakemake.threads,
     )

@@ -45,6 +45,15 @@ def check_encoder(name: str, encoder: Any) -> None:
         )
 
 
+def check_layers(model: str, encoder: Encoder, layers: Sequence[str] | None) -> None:
+    """Raise RespfmError unless `encoder` has the `layers` that the entry of `model` names, if it names some."""
+    if layers is not None and list(layers) != list(encoder.layers):
+        raise RespfmError(
+            f"model {model!r}: its entry names the layers {', '.join(layers)}, but the encoder that was loaded has "
+            f"{', '.join(encoder.layers)}; correct `layers` or name other weights"
+        )
+
+
 def embed_checked(
     encoder: Encoder, waveforms: torch.Tensor, lengths: torch.Tensor | None, layers: Sequence[str]
 ) -> dict[str, torch.Tensor]:

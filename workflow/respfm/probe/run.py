@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from respfm.errors import RespfmError
+from respfm.errors import RespfmError, suggest
 from respfm.files import atomic_path
 from respfm.probe.data import ProbeData, ProbeOptions
 
@@ -39,18 +39,25 @@ def probe_task(
     seed: int = 0,
     threads: int = 1,
     device: str = "cpu",
+    default_layer: str | None = None,
 ) -> None:
     """Probe every layer of an embedding file on the task of a task table, named after the table's file.
 
     `task` is the task's registry entry (`batch`, `epochs` and `candidates` are read). Writes the score file,
-    whose column `default_layer` marks the layer that the model itself prefers, and, under `strict`, the test
-    predictions. Raises `RespfmError` when recordings of the task have no embedding.
+    whose column `default_layer` marks that layer, by default the one that the model itself prefers, and, under
+    `strict`, the test predictions. Raises `RespfmError` when there is no such layer, or recordings of the task have no
+    embedding.
     """
     table = pd.read_parquet(task_parquet)
     with _open_embeddings(embeddings_h5) as file:
         features = stored_layers(file, table["recording"].astype(str).to_numpy())
         model = str(file.attrs["model"])
-        default_layer = _text(file.attrs["default_layer"])
+        default_layer = default_layer or _text(file.attrs["default_layer"])
+        if default_layer not in features:
+            raise RespfmError(
+                f"{embeddings_h5} has no layer {default_layer!r}, which is the default_layer of {model}; "
+                f"{suggest(default_layer, features)}"
+            )
         data = ProbeData.build(
             features,
             table["label"].to_numpy(),

@@ -36,8 +36,9 @@ def plot_embedding_map(
         rows = rows.sample(MAX_POINTS, random_state=seed)
     rows = rows.sort_values("recording", ignore_index=True)
     maps = [
-        rows.assign(model=model, **_project(_embeddings(path, rows["recording"], task), seed))
+        rows.assign(model=model, **_project(_embeddings(path, layer, rows["recording"], task), seed))
         for model, path in embeddings.items()
+        for layer in [models[model].get("default_layer")]
     ]
     data = pd.concat(maps, ignore_index=True)
     with figure_style(style) as colours:
@@ -74,8 +75,8 @@ def _draw(panel: Axes, points: pd.DataFrame, colours: Sequence[str]) -> None:
         )
 
 
-def _embeddings(path: Path, recordings: pd.Series, task: str) -> np.ndarray:
-    """Default layer of an embeddings file for the given recordings: float32 [recordings, dim]."""
+def _embeddings(path: Path, layer: str | None, recordings: pd.Series, task: str) -> np.ndarray:
+    """`layer`, or the default one, of an embeddings file for the given recordings: float32 [recordings, dim]."""
     with h5py.File(path) as file:
         place = {name: index for index, name in enumerate(file["ids"].asstr()[:])}
         unknown = [name for name in recordings if name not in place]
@@ -84,8 +85,8 @@ def _embeddings(path: Path, recordings: pd.Series, task: str) -> np.ndarray:
                 f"{path}: holds no embedding of {unknown[0]} and {len(unknown) - 1} other recordings of {task}; "
                 "remove it and run again."
             )
-        layer = file["layers"][file.attrs["default_layer"]][:]
-    values = layer[[place[name] for name in recordings]]
+        vectors = file["layers"][layer or file.attrs["default_layer"]][:]
+    values = vectors[[place[name] for name in recordings]]
     if not np.isfinite(values).all():
         raise RespfmError(f"{path}: embeddings of {task} are not finite; remove the file and run again.")
     return values
