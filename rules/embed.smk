@@ -2,7 +2,8 @@
 
 Inputs: recordings of a task data set, the weights of a model; of a model that is normalised by training data, tasks.
 Outputs: <results>/embeddings/<protocol>/<model>/<dataset>.h5, made once for all tasks of the data set.
-Steps: cache_waveforms, extract_embeddings.
+Steps: cache_waveforms, extract_embeddings. What an unfinished embedding job has lies beside its output, undeclared, keyed
+by all that decides the result, so that a job that is killed continues where it was five minutes before.
 """
 
 

@@ -125,12 +125,15 @@ def test_damaged_results_and_states(place, capsys):
     states = StateDirectory(results / "pretraining" / "demo_as" / "state" / "0123456789abcdef")
     older, newer = (states.save(step, {"step": step}) for step in (5, 10))
     newer.write_bytes(newer.read_bytes()[:-1])
+    StateDirectory(results / "embeddings" / "strict" / "m2d" / "state" / "kauh" / "0123456789abcdef").save(7, {})
     found = list(doctor._store(plan(results=str(results))))
     assert len(found) == 2
     assert found[0].startswith(f"{bad} is damaged")
     assert "Delete it and run snakemake again" in found[0]
     assert found[1].startswith(f"{newer} is damaged; delete it")
-    assert "demo_as was interrupted; the next run continues after step 5" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "pretraining/demo_as was interrupted; the next run continues after step 5" in printed
+    assert "embeddings/strict/m2d/kauh was interrupted; the next run continues after step 7" in printed
     assert older.exists()
 
 

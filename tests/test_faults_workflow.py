@@ -1,9 +1,11 @@
 """Kills at random moments, skewed clocks, damage, failures and rivals, with the real workflow on a small corpus."""
 
+import copy
 import hashlib
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,6 +189,52 @@ def test_kills_at_random_moments_of_every_stage_leave_no_trace(finished, tmp_pat
     assert killer.kills.total() >= 30
     assert demo.digests() == finished.digests()
     assert demo.pending() == {}
+
+
+SLOW = """
+import time
+
+
+class Slow:
+    sample_rate, layers, default_layer = 16000, ["rms"], "rms"
+
+    def __init__(self, checkpoint=None):
+        pass
+
+    def embed(self, waveforms, lengths=None):
+        time.sleep(0.3)
+        return {"rms": waveforms.square().mean(dim=1, keepdim=True).sqrt()}
+"""
+
+
+def test_a_killed_embedding_job_continues_where_it_was(finished, tmp_path):
+    """Killed with Snakemake, as by a power cut."""
+    demo = copy.copy(finished)
+    demo.root, demo.results = tmp_path / "copy", tmp_path / "copy" / SMALL["results"]
+    shutil.copytree(finished.root, demo.root)
+    (demo.root / "slow_encoder.py").write_text(SLOW)
+    entry = {"title": "Slow", "family": "slow_encoder:Slow", "weights": "none", "sample_rate": 16000}
+    slow = {"add": {"models": {"slow": entry}}, "models": [*SMALL["models"], "slow"], "embed": {"batch_size": 2}}
+    (demo.root / "slow.yaml").write_text(yaml.safe_dump(slow))
+    name = "embeddings/strict/slow/respiratory_tr.h5"
+    out, states = demo.results / name, demo.results / "embeddings" / "strict" / "slow" / "state"
+    target = ("--configfile", "config/config.yaml", "small.yaml", "slow.yaml", *demo.target(name))
+    with demo.edited("workflow/respfm/resume.py", "SAVE_EVERY_SECONDS = 300", "SAVE_EVERY_SECONDS = 0"):
+        demo.snakemake(*target)
+        unbroken = out.read_bytes()
+        assert not list(states.glob("*"))
+        out.unlink()
+        snakemake = demo.start(*target)
+        while not list(states.glob("*/*/step000000003-*.pt")):
+            assert snakemake.poll() is None, (demo.root / "printed").read_text()
+            time.sleep(0.01)
+        kill(session_of(snakemake.pid))
+        snakemake.wait()
+        demo.snakemake("--unlock", *target)
+        done = demo.snakemake(*target)
+    assert re.search(r"continuing after batch [34]\b", done.stdout + done.stderr)
+    assert out.read_bytes() == unbroken
+    assert not list(states.glob("*"))
 
 
 # Clocks and rivals

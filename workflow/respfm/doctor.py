@@ -129,7 +129,7 @@ def _mirrors(plan: Plan) -> Iterator[str]:
 
 
 def _store(plan: Plan) -> Iterator[str]:
-    """Every result against its seal; shards and training states also against the digests that they carry."""
+    """Every result against its seal; shards and states also against the digests that they carry."""
     from respfm.files import file_digest
     from respfm.pretrain.state import NAME
     from respfm.store import check_shard
@@ -144,12 +144,14 @@ def _store(plan: Plan) -> Iterator[str]:
             check_shard(path)
         except RespfmError as error:
             yield str(error)
-    found = ((path, NAME.fullmatch(path.name)) for path in sorted(results.glob("pretraining/*/state/*/step*.pt")))
+    places = ("pretraining/*/state/*/step*.pt", "embeddings/*/*/state/*/*/step*.pt")
+    found = ((path, NAME.fullmatch(path.name)) for place in places for path in sorted(results.glob(place)))
     states = [(path, name) for path, name in found if name]
     for path, name in states:
         step, digest = name.groups()
         if file_digest(path).startswith(digest):
-            print(f"  {path.parents[2].name} was interrupted; the next run continues after step {int(step)}")
+            made = str(path.parents[1].relative_to(results)).replace("/state", "")
+            print(f"  {made} was interrupted; the next run continues after step {int(step)}")
         else:
             yield f"{path} is damaged; delete it, and the run continues from the state before"
     print(f"  {len(sealed) + len(unsealed) + len(states)} files read")

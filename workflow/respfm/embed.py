@@ -28,6 +28,8 @@ from respfm.device import autocast, choose_precision
 from respfm.encoders.base import PLUGIN_CROP, Crop, embed_checked
 from respfm.errors import RespfmError
 from respfm.files import atomic_path
+from respfm.pretrain.state import StateDirectory
+from respfm.resume import Sums, continued
 from respfm.waveforms import decode_waveforms, read_waveforms
 
 WINDOW_SECONDS = 10
@@ -144,6 +146,7 @@ def embed_dataset(
     precision: str = "auto",
     attributes: dict[str, Any] | None = None,
     layers: Sequence[str] | None = None,
+    states: StateDirectory | None = None,
 ) -> None:
     """Write the embeddings of `recordings` (columns `id`, `path` relative to `root`) to the HDF5 file `out`.
 
@@ -152,6 +155,7 @@ def embed_dataset(
 
     Layout: `ids`; one float32 dataset [recordings, dim] per layer under `layers/`; attributes `layers`,
     `default_layer`, `protocol`, `precision` and those given. `layers` chooses some of the encoder's, by default all.
+    With `states` a job that is interrupted continues from what it has kept there, and gives the same bytes.
     Raises RespfmError for a vector that is not finite.
     """
     if protocol not in ("published", "strict"):
@@ -162,7 +166,7 @@ def embed_dataset(
     precision = "fp32" if protocol == "published" else choose_precision(precision, device)
     if hasattr(encoder, "to"):
         encoder.to(device)
-    rate, ids, count = encoder.sample_rate, list(recordings["id"]), len(recordings)
+    rate, ids = encoder.sample_rate, list(recordings["id"])
     layers = list(layers or encoder.layers)
     crop: Crop = getattr(encoder, "published_crop", PLUGIN_CROP)
 
@@ -187,31 +191,37 @@ def embed_dataset(
             encoder.fit_statistics(
                 (collate(batch, device) for batch in batched("statistics", heard)), plugin=protocol == "published"
             )
-    sums: dict[str, np.ndarray] = {}
-    weights = np.zeros(count)
-    tally = Tally()
-    for batch in batched("embed", recordings):
-        tally.count(batch)
+
+    def encode(batch: Sequence[Window]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         samples, lengths = collate(batch, device)
         with autocast(device, precision):
             heard = None if protocol == "published" and crop.pad else lengths
             vectors = embed_checked(encoder, samples, heard, layers)
         rows = np.array([window.row for window in batch])
-        share = lengths.cpu().numpy() if protocol == "strict" else np.ones(len(batch))
-        np.add.at(weights, rows, share)
+        shares = lengths.cpu().numpy() if protocol == "strict" else np.ones(len(batch))
+        values = {layer: vectors[layer].float().cpu().numpy() for layer in layers}
         for layer in layers:
-            values = vectors[layer].float().cpu().numpy()
-            if layer not in sums:
-                sums[layer] = np.zeros((count, values.shape[1]), np.float32)
-            np.add.at(sums[layer], rows, (values * share[:, None]).astype(np.float32))
+            if (bad := ~np.isfinite(values[layer]).all(axis=1)).any():
+                raise RespfmError(
+                    f"layer {layer} gave values that are not finite for {ids[rows[bad][0]]!r}; check the recording and "
+                    "the checkpoint"
+                )
+        return rows, shares, values
+
+    sums, tally = Sums(len(recordings)), Tally()
+    with continued(sums, states) as after_batch:
+        for number, batch in enumerate(batched("embed", recordings)):
+            tally.count(batch)
+            if number >= sums.batches:
+                sums.add(*encode(batch))
+            after_batch()
     log.info(
         "%d windows of %.1f s on average in %d batches; %.2f %% of the batches is padding, cut off before the network",
         *(tally.windows, tally.samples / rate / tally.windows, tally.batches),
         100 * tally.padding / (tally.samples + tally.padding),
     )
     described = {"protocol": protocol, "precision": precision, "default_layer": encoder.default_layer}
-    means = {layer: sums[layer] / weights[:, None] for layer in layers}
-    _write(out, ids, means, described | (attributes or {}))
+    _write(out, ids, sums.means(), described | (attributes or {}))
 
 
 def read_embeddings(path: Path, layers: Sequence[str]) -> tuple[list[str], dict[str, np.ndarray]]:
@@ -229,12 +239,6 @@ def _write(out: Path, ids: list[str], layers: dict[str, np.ndarray], attributes:
             file.attrs[key] = value
         file.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
         for layer, values in layers.items():
-            bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-            if len(bad):
-                raise RespfmError(
-                    f"layer {layer} gave values that are not finite for {len(bad)} recordings, first "
-                    f"{ids[bad[0]]!r}; check the recording and the checkpoint"
-                )
             file.create_dataset(f"layers/{layer}", data=values.astype(np.float32))
     with atomic_path(out) as temporary:
         temporary.write_bytes(image.getbuffer())

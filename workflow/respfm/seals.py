@@ -31,15 +31,25 @@ def write_seals(paths: Iterable[str | Path]) -> None:
         write_text(seal_of(path), f"{file_digest(path)}  {path.name}\n")
 
 
+def content_digest(path: str | Path) -> str:
+    """SHA-256 of `path`: the one in its seal, without reading the file, if it has one."""
+    seal = seal_of(path)
+    return _sealed(seal) if seal.is_file() else file_digest(path)
+
+
 def damage(path: str | Path) -> str | None:
     """A sentence with the cure if `path` is not what its seal says."""
     seal = seal_of(path)
-    if not seal.is_file() or file_digest(path) == seal.read_text(encoding="utf-8", errors="replace").split(" ")[0]:
+    if not seal.is_file() or file_digest(path) == _sealed(seal):
         return None
     return (
         f"{path} is damaged: its sha256 is not the one that was noted when it was written. Delete it and run snakemake "
         f"again, which makes it anew; if you changed it yourself, delete {seal} instead."
     )
+
+
+def _sealed(seal: Path) -> str:
+    return seal.read_text(encoding="utf-8", errors="replace").split(" ")[0]
 
 
 def check_seals(paths: Iterable[str | Path]) -> None:

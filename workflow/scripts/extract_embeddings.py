@@ -11,10 +11,11 @@ from respfm.encoders import load_encoder
 from respfm.encoders.base import check_layers
 from respfm.joblog import job_log
 from respfm.recordings import read_recordings, read_tasks, usable
+from respfm.resume import discard_states, states_of
 from respfm.sources import raw_root, weights_path
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+    cfg, device = json.loads(snakemake.params.cfg), choose_device(snakemake.resources.device)
     torch.set_num_threads(snakemake.resources.torch_threads)
     keep_freed_memory()
     recordings = usable(read_recordings(snakemake.input.recordings))
@@ -32,7 +33,9 @@ with job_log(snakemake.log[0], snakemake.input, snakemake.output):
         seed=cfg["seed"],
         batch_size=cfg["batch_size"],
         workers=snakemake.threads,
-        device=choose_device(snakemake.resources.device),
+        device=device,
         precision=cfg["precision"],
         attributes={key: cfg[key] for key in ("model", "dataset", "weights")},
+        states=states_of(snakemake.output.embeddings, snakemake.input, [cfg, device.type]),
     )
+    discard_states(snakemake.output.embeddings)

@@ -1,4 +1,4 @@
-"""Training states on disk: whole or absent, verified when read, the previous one always kept."""
+"""States of unfinished work on disk: whole or absent, verified when read, the previous one always kept."""
 
 import os
 import re
@@ -15,7 +15,7 @@ NAME = re.compile(r"step(\d{9})-([0-9a-f]{16})\.pt")
 
 
 class StateDirectory:
-    """States of one run in `directory`, named by step and content (`step000000120-<sha256>.pt`).
+    """States of one run or job in `directory`, named by step and content (`step000000120-<sha256>.pt`).
 
     The digest in the name is checked when a state is read, so a truncated or damaged one is passed over.
     """
