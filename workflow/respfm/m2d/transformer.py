@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from respfm.device import attention
+
 NORM_EPSILON = 1e-6
 
 
@@ -21,7 +23,7 @@ class Attention(nn.Module):
         """[B, N, dim] -> [B, N - skip, dim]; the first `skip` tokens are attended to, but do not attend."""
         parts = self.qkv(x).chunk(3, dim=-1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-        mixed = F.scaled_dot_product_attention(query[:, :, skip:], key, value)
+        mixed = attention(query[:, :, skip:], key, value)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
 
