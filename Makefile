@@ -10,7 +10,7 @@ $(BIN)/respfm: pyproject.toml envs/lock.txt
 	@command -v $(PYTHON) >/dev/null || { echo '$(PYTHON) is not here; set PYTHON=<Python 3.11 or newer>' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "$(PYTHON) is too old, respfm needs Python 3.11 or newer; set PYTHON=<such a one>")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/lock.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@

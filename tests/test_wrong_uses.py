@@ -479,6 +479,25 @@ def test_make_without_a_python_that_will_do(tmp_path, interpreter, said):
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.slow
+def test_make_completes_an_environment_without_pip(tmp_path):
+    """As Debian's Python leaves it behind where the package python3-venv is missing."""
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "lock.txt").write_text("./nothing-to-install\n")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    done = subprocess.run(
+        ["make", "setup", f"PYTHON={sys.executable}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={key: value for key, value in os.environ.items() if not key.startswith("MAKE")},
+    )
+    assert "(from line 1 of envs/lock.txt)" in done.stderr
+    assert (tmp_path / ".venv" / "bin" / "pip").is_file()
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
