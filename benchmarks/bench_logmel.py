@@ -6,11 +6,13 @@
 Cases: 10 s of 16-bit mono wav at 16 kHz, the same at 44.1 kHz, and the recordings below `--real` (zip archives are
 unpacked first). The plain loop takes one file at a time: librosa.load, a log-mel by torch.stft with filters made
 beforehand and torch's default threads, np.save of float32. Both run in turns, and the medians are compared; caching
-includes the start of its workers, the digest and the flush to disk. The last lines of a case time its steps alone on
-one thread, which says what bounds it.
+includes the start of its workers, the digest and the flush to disk. The next line has the least processor time of both,
+which says more on a busy machine (with OMP_NUM_THREADS=1: threads that wait for each other cost the plain loop much).
+The last line times the steps alone on one thread, which says what bounds the case.
 """
 
 import argparse
+import resource
 import statistics
 import tempfile
 import time
@@ -66,6 +68,12 @@ def seconds(function: Callable[..., object], *arguments: object, **options: obje
     return time.perf_counter() - start
 
 
+def processor_seconds() -> float:
+    """What this process and its ended children took of the processors."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def print_steps(paths: list[Path]) -> None:
     """Milliseconds per clip of every step alone, on one thread."""
     threads = torch.get_num_threads()
@@ -87,12 +95,18 @@ def print_steps(paths: list[Path]) -> None:
 
 def compare(name: str, paths: list[Path], folder: Path, workers: int, repeats: int) -> None:
     ids, plain, cached = [str(i) for i in range(len(paths))], [], []
+    busy: list[float] = []
     folder.mkdir()
     for _ in range(repeats):
+        busy.append(processor_seconds())
         plain.append(seconds(run_plain, paths, folder))
+        busy.append(processor_seconds())
         cached.append(seconds(write_shard, folder / "shard.h5", ids, paths, {}, workers=workers))
+    busy.append(processor_seconds())
     rates = [len(paths) / statistics.median(times) for times in (plain, cached)]
     report(f"log-mel cache, {name}", f"{rates[1]:.0f} clips/s", f"plain loop {rates[0]:.0f}", rates[1] / rates[0])
+    costs = [min(np.diff(busy)[first::2]) / len(paths) * 1e3 for first in (0, 1)]
+    print(f"   all processes, processor ms/clip: cache {costs[1]:.2f}, plain loop {costs[0]:.2f}")
     print_steps(paths[:200])
 
 
