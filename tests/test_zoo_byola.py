@@ -35,7 +35,7 @@ def test_byola(name, family, tmp_path):
     assert (logmel[0, :, :240:8] - torch.from_numpy(golden["logmel_clip0"])).abs().max() < 1e-3
     assert (logmel[1, :, :1000:20] - torch.from_numpy(golden["logmel_clip1"])).abs().max() < 1e-3
     with torch.inference_mode():
-        frames = encoder.network((logmel[:1] - encoder.mean) / encoder.std)["fc2"]
+        frames = dict(encoder.network((logmel[:1] - encoder.mean) / encoder.std))["fc2"]
     assert relative_error(frames[0, :40, :64].T, golden["frames_clip0"]) < TOLERANCE
     vectors = encoder.embed(clips())
     assert list(vectors) == encoder.layers

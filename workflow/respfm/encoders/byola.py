@@ -3,7 +3,7 @@
 The paper cites the second and its scripts use the first, with 2048 values.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import fit_statistics, in_float32
 from respfm.encoders.published import Published
-from respfm.encoders.train_mode import training_behaviour
+from respfm.encoders.train_mode import PIECE, NormalisedByBatch, training_behaviour
 from respfm.logmel import LogMel
 
 SOURCES = {
@@ -27,7 +27,7 @@ N_MELS = 64
 
 
 class ByolaNetwork(nn.Module):
-    """Normalised log-mel [B, 64, frames] to frame features {layer: [B, frames / 2**stages, dim]}.
+    """Normalised log-mel [B, 64, frames] to frame features of each layer in turn: name, [B, frames / 2**stages, dim].
 
     Layers "conv1".. are flattened over frequency and channels, then "fc1" and "fc2" [dim]. Version 2 puts the features
     of its last convolution in front of "fc2".
@@ -46,19 +46,20 @@ class ByolaNetwork(nn.Module):
         flat = CHANNELS * N_MELS // 2**stages
         self.fc = nn.Sequential(nn.Linear(flat, dim), nn.ReLU(), nn.Dropout(0.3), nn.Linear(dim, dim), nn.ReLU())
 
-    def forward(self, logmel: Tensor) -> dict[str, Tensor]:
+    def forward(self, logmel: Tensor) -> Iterator[tuple[str, Tensor]]:
         x = logmel[:, None]
-        frames = {}
-        for i, module in enumerate(self.features):
-            x = module(x)
-            if isinstance(module, nn.MaxPool2d):
-                frames[f"conv{(i + 1) // 4}"] = x.permute(0, 3, 2, 1).flatten(2)
-        flat = x.permute(0, 3, 2, 1).flatten(2)
-        frames["fc1"] = self.fc[:2](flat)
-        frames["fc2"] = self.fc[2:](frames["fc1"])
-        if self.version == 2:
-            frames["fc2"] = torch.cat([flat, frames["fc2"]], dim=-1)
-        return frames
+        for stage in range(STAGES[self.version]):
+            convolution, norm, activation, pool = self.features[4 * stage : 4 * stage + 4]
+            if self.training:
+                x = torch.cat([pool(piece) for piece in NormalisedByBatch(convolution, norm, x.split(PIECE))])
+            else:
+                x = pool(activation(norm(convolution(x))))
+            flat = x.permute(0, 3, 2, 1).flatten(2)
+            yield f"conv{stage + 1}", flat
+        hidden = self.fc[:2](flat)
+        yield "fc1", hidden
+        last = self.fc[2:](hidden)
+        yield "fc2", torch.cat([flat, last], dim=-1) if self.version == 2 else last
 
 
 class ByolaEncoder(ClipwiseEncoder):
@@ -90,8 +91,7 @@ class ByolaEncoder(ClipwiseEncoder):
         """{layer: [B, dim]} of `waveforms` [B, samples]; below 80 ms zeros are appended."""
         normalised = (self.spectrograms(waveforms) - self.mean) / self.std
         with training_behaviour(self.network, self.train_seed):
-            features = self.network(normalised)
-        return {layer: values.mean(1) + values.amax(1) for layer, values in features.items()}
+            return {layer: frames.mean(1) + frames.amax(1) for layer, frames in self.network(normalised)}
 
     @in_float32
     def spectrograms(self, waveforms: Tensor) -> Tensor:

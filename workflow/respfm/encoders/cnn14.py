@@ -11,7 +11,7 @@ from respfm.encoders.base import Crop
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import DecibelMel
 from respfm.encoders.published import Published
-from respfm.encoders.train_mode import training_behaviour
+from respfm.encoders.train_mode import PIECE, NormalisedByBatch, training_behaviour
 
 PANNS = Published("PANNs Cnn14", "Cnn14_16k_mAP=0.438.pth", "https://zenodo.org/record/3987831")
 CLAP_2022 = Published("CLAP 2022", "CLAP_weights_2022.pth", "https://huggingface.co/microsoft/msclap")
@@ -34,6 +34,10 @@ class ConvBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            inner = NormalisedByBatch(self.conv1, self.bn1, x.split(PIECE))
+            outer = NormalisedByBatch(self.conv2, self.bn2, inner)
+            return torch.cat([F.avg_pool2d(piece, self.pool) for piece in outer])
         x = F.relu_(self.bn1(self.conv1(x)))
         return F.avg_pool2d(F.relu_(self.bn2(self.conv2(x))), self.pool)
 
@@ -53,7 +57,7 @@ class Cnn14(nn.Module):
         x = self.bn0(logmel.transpose(1, 2)[..., None]).permute(0, 3, 2, 1)
         vectors = {}
         for name in BLOCKS:
-            x = F.dropout(self.get_submodule(f"conv_{name}")(x), 0.2, self.training)
+            x = F.dropout(self.get_submodule(f"conv_{name}")(x), 0.2, self.training, inplace=True)
             vectors[name] = mean_max(x.mean(3))
         pooled = F.dropout(vectors[BLOCKS[-1]], 0.5, self.training)
         return {**vectors, "fc1": F.dropout(F.relu_(self.fc1(pooled)), 0.5, self.training)}

@@ -1,10 +1,19 @@
-"""Networks that the paper's plugin forgot to put into evaluation mode."""
+"""Networks that the paper's plugin forgot to put into evaluation mode: random, and dependent on the batch.
 
-from collections.abc import Iterator
+Its batches are large (256 clips of 10 s), and one result of a first convolution takes 4 GB. What depends on the whole
+batch is only mean and variance, so that the rest is done in pieces.
+"""
+
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+PIECE = 4
+"""Clips of one piece of a batch."""
 
 
 @contextmanager
@@ -30,3 +39,34 @@ def training_behaviour(network: nn.Module, seed: int | None) -> Iterator[None]:
             network.eval()
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
+
+
+class NormalisedByBatch:
+    """`pieces` [b, C, H, W] of a batch after `convolution`, `norm` by the statistics of the whole batch, and ReLU.
+
+    It is computed anew each time that it is gone through, and never holds more than one piece.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, pieces: Iterable[Tensor]) -> None:
+        self.pieces, self.padding = pieces, convolution.padding
+        mean, variance = channel_statistics(map(convolution, pieces))
+        self.weight, self.bias = fuse_conv_bn_weights(
+            convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+        )
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for piece in self.pieces:
+            yield F.conv2d(piece, self.weight, self.bias, padding=self.padding).relu_()
+
+
+def channel_statistics(pieces: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and population variance [C] of `pieces` [b, C, H, W] together, added up in float64."""
+    counts, means, squares = [], [], []
+    for piece in pieces:
+        variance, mean = (moment.double() for moment in torch.var_mean(piece, (0, 2, 3), correction=0))
+        counts.append(len(piece))
+        means.append(mean)
+        squares.append(variance + mean.square())
+    shares = mean.new_tensor(counts) / sum(counts)
+    mean = shares @ torch.stack(means)
+    return mean.float(), (shares @ torch.stack(squares) - mean.square()).float()
