@@ -8,6 +8,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /respfm
 COPY . .
+ENV PIP_NO_CACHE_DIR=1
 RUN make setup
 ENV PATH=/respfm/.venv/bin:$PATH
 CMD ["make", "demo"]
