@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import fit_statistics, in_float32
 from respfm.encoders.published import Published
-from respfm.encoders.train_mode import PIECE, NormalisedByBatch, training_behaviour
+from respfm.encoders.train_mode import PIECE, NormalisedByBatch, joined, training_behaviour
 from respfm.logmel import LogMel
 
 SOURCES = {
@@ -51,7 +51,8 @@ class ByolaNetwork(nn.Module):
         for stage in range(STAGES[self.version]):
             convolution, norm, activation, pool = self.features[4 * stage : 4 * stage + 4]
             if self.training:
-                x = torch.cat([pool(piece) for piece in NormalisedByBatch(convolution, norm, x.split(PIECE))])
+                pieces = NormalisedByBatch(convolution, norm, x.split(PIECE))
+                x = joined(map(pool, pieces), len(x))
             else:
                 x = pool(activation(norm(convolution(x))))
             flat = x.permute(0, 3, 2, 1).flatten(2)
@@ -98,7 +99,8 @@ class ByolaEncoder(ClipwiseEncoder):
         """Log-mels [B, 64, frames] of `waveforms` [B, samples], at least as many frames as make one of the network."""
         frames = 2 ** STAGES[self.network.version]
         shortest = max(frames * self.logmel.hop_length, self.logmel.n_fft // 2 + 1)
-        return self.logmel(F.pad(waveforms, (0, max(0, shortest - waveforms.shape[1]))))
+        padded = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
+        return joined(map(self.logmel, padded.split(PIECE)), len(waveforms))
 
 
 def load(

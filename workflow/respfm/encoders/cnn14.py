@@ -11,7 +11,7 @@ from respfm.encoders.base import Crop
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import DecibelMel
 from respfm.encoders.published import Published
-from respfm.encoders.train_mode import PIECE, NormalisedByBatch, training_behaviour
+from respfm.encoders.train_mode import PIECE, NormalisedByBatch, joined, training_behaviour
 
 PANNS = Published("PANNs Cnn14", "Cnn14_16k_mAP=0.438.pth", "https://zenodo.org/record/3987831")
 CLAP_2022 = Published("CLAP 2022", "CLAP_weights_2022.pth", "https://huggingface.co/microsoft/msclap")
@@ -37,7 +37,7 @@ class ConvBlock(nn.Module):
         if self.training:
             inner = NormalisedByBatch(self.conv1, self.bn1, x.split(PIECE))
             outer = NormalisedByBatch(self.conv2, self.bn2, inner)
-            return torch.cat([F.avg_pool2d(piece, self.pool) for piece in outer])
+            return joined((F.avg_pool2d(piece, self.pool) for piece in outer), len(x))
         x = F.relu_(self.bn1(self.conv1(x)))
         return F.avg_pool2d(F.relu_(self.bn2(self.conv2(x))), self.pool)
 
@@ -111,8 +111,9 @@ class Cnn14Encoder(ClipwiseEncoder):
         """{layer: [B, dim]} of `waveforms` [B, samples]; below 0.32 s zeros are appended."""
         shortest = SHORTEST_FRAMES * self.frontend.hop_length
         waveforms = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
+        logmel = joined(map(self.frontend, waveforms.split(PIECE)), len(waveforms))
         with training_behaviour(self.network, self.train_seed):
-            return self.network(self.frontend(waveforms))
+            return self.network(logmel)
 
 
 class Clap2022Encoder(ClipwiseEncoder):

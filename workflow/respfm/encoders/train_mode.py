@@ -59,6 +59,17 @@ class NormalisedByBatch:
             yield F.conv2d(piece, self.weight, self.bias, padding=self.padding).relu_()
 
 
+def joined(pieces: Iterable[Tensor], clips: int) -> Tensor:
+    """The `pieces` [b, ...] of a batch of `clips` in one tensor, each put there as it comes."""
+    whole, place = torch.empty(0), 0
+    for piece in pieces:
+        if place == 0:
+            whole = piece.new_empty(clips, *piece.shape[1:])
+        whole[place : place + len(piece)] = piece
+        place += len(piece)
+    return whole
+
+
 def channel_statistics(pieces: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Mean and population variance [C] of `pieces` [b, C, H, W] together, added up in float64."""
     counts, means, squares = [], [], []
