@@ -90,7 +90,8 @@ def caption(captions: Path, stem: str) -> str:
 
 def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Sequence[str]) -> list[str]:
     """Sentences that answer: how much ran, what came out best, how it compares."""
-    sentences = [f"{len(selected)} models were evaluated: {', '.join(model_title(name, models) for name in selected)}."]
+    counted = "1 model was" if len(selected) == 1 else f"{len(selected)} models were"
+    sentences = [f"{counted} evaluated: {', '.join(model_title(name, models) for name in selected)}."]
     frame = frames.get("table2")
     if frame is None:
         return sentences
