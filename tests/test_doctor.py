@@ -12,8 +12,8 @@ from respfm.cli import main
 from respfm.config import load_settings, merge, read_yaml
 from respfm.files import write_text
 from respfm.plan import Plan
-from respfm.pretrain.state import StateDirectory
 from respfm.seals import write_seals
+from respfm.state import StateDirectory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

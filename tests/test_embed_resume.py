@@ -15,10 +15,10 @@ from respfm import resume
 from respfm.embed import embed_dataset
 from respfm.encoders import load_encoder
 from respfm.encoders.byola import ByolaEncoder, ByolaNetwork
-from respfm.pretrain.interruption import Interrupted
-from respfm.pretrain.state import StateDirectory
+from respfm.interruption import Interrupted
 from respfm.resume import discard_states, states_of
 from respfm.seals import write_seals
+from respfm.state import StateDirectory
 
 RATE = 16000
 SECONDS = (1.0, 12.4, 0.7, 25.3, 3.0, 11.0, 1.0, 2.3, 0.4)

@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 import torch
 from pretrain_corpus import RUN, write_corpus
-from respfm.pretrain.interruption import Interrupted, Requests
+from respfm.interruption import Interrupted, Requests
 from respfm.pretrain.rank import train_from_spec
-from respfm.pretrain.state import StateDirectory
+from respfm.state import StateDirectory
 
 OUTPUTS = ("encoder.safetensors", "checkpoint.pth", "history.csv", "curves.pdf", "curves.png")
 STEPS = 9 * RUN["epochs"]

@@ -131,7 +131,7 @@ def _mirrors(plan: Plan) -> Iterator[str]:
 def _store(plan: Plan) -> Iterator[str]:
     """Every result against its seal; shards and states also against the digests that they carry."""
     from respfm.files import file_digest
-    from respfm.pretrain.state import NAME
+    from respfm.state import NAME
     from respfm.store import check_shard
 
     results = Path(plan.config["results"])

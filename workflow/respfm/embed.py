@@ -28,8 +28,8 @@ from respfm.device import autocast, choose_precision
 from respfm.encoders.base import PLUGIN_CROP, Crop, embed_checked
 from respfm.errors import RespfmError
 from respfm.files import atomic_path
-from respfm.pretrain.state import StateDirectory
 from respfm.resume import Sums, continued
+from respfm.state import StateDirectory
 from respfm.waveforms import decode_waveforms, read_waveforms
 
 WINDOW_SECONDS = 10

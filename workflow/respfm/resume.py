@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from respfm.files import digest, why_not_written
-from respfm.pretrain.interruption import Interrupted, Requests
-from respfm.pretrain.state import StateDirectory
+from respfm.interruption import Interrupted, Requests
 from respfm.seals import content_digest
+from respfm.state import StateDirectory
 
 SAVE_EVERY_SECONDS = 300
 log = logging.getLogger(__name__)

@@ -20,18 +20,18 @@ from respfm.allocator import keep_freed_memory
 from respfm.code_digest import code_digest
 from respfm.errors import RespfmError
 from respfm.files import digest, file_digest, why_not_written
+from respfm.interruption import Interrupted, Requests, ignore_signals
 from respfm.m2d import M2DConfig, export_checkpoint, export_encoder
 from respfm.m2d.checkpoint import reference_name
 from respfm.pretrain import schedule
 from respfm.pretrain.curves import COLUMNS, plot_curves, write_history
 from respfm.pretrain.data import Batches
 from respfm.pretrain.flops import sample_flops
-from respfm.pretrain.interruption import Interrupted, Requests, ignore_signals
 from respfm.pretrain.learner import Learner
 from respfm.pretrain.meters import Meters, Timing
 from respfm.pretrain.recordings import Recordings
 from respfm.pretrain.settings import Machine, Recipe
-from respfm.pretrain.state import StateDirectory
+from respfm.state import StateDirectory
 
 
 def train(

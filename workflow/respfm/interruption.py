@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1, SIGURG and SIGINT as a request to save and leave, which all ranks obey at the same step."""
+"""SIGTERM, SIGUSR1, SIGURG and SIGINT as a request to save and leave; all ranks obey at the same step."""
 
 import signal
 
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGURG, signal.SIGINT)
 
 
 class Interrupted(RespfmError):
-    """The run was asked to stop and has saved its state."""
+    """The work was asked to stop and has saved its state."""
 
 
 class Requests:
