@@ -6,7 +6,7 @@ import torch
 import torchaudio.compliance.kaldi
 from torch import Tensor, nn
 
-from respfm.logmel import mel_filters
+from respfm.logmel import hann_window, mel_filters
 
 QUIETEST_POWER = 1e-10
 
@@ -30,7 +30,7 @@ class DecibelMel(nn.Module):
         self.n_fft, self.hop_length = n_fft, hop_length
         filters = torch.from_numpy(mel_filters(sample_rate, n_fft, n_mels, f_min, f_max)).T
         self.register_buffer("filters", filters, persistent=False)
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.register_buffer("window", hann_window(n_fft), persistent=False)
 
     @in_float32
     def forward(self, waveform: Tensor) -> Tensor:

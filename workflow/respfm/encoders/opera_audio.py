@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from respfm.encoders.frontends import in_float32
-from respfm.logmel import mel_filters
+from respfm.logmel import hann_window, mel_filters
 
 SAMPLE_RATE = 16000
 _FRAME, _HOP = 1600, 800
@@ -39,7 +39,7 @@ class OperaSpectrogram(nn.Module):
         super().__init__()
         filters = torch.from_numpy(mel_filters(SAMPLE_RATE, self.n_fft, self.n_mels, 50, 8000)).T
         self.register_buffer("filters", filters, persistent=False)
-        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+        self.register_buffer("window", hann_window(self.n_fft), persistent=False)
 
     @in_float32
     def forward(self, waveform: Tensor) -> Tensor:
