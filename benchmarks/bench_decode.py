@@ -104,8 +104,8 @@ def decibels(difference: float, peak: float) -> float:
     return 20 * np.log10(max(difference / peak, 1e-10))
 
 
-def compare(table: pd.DataFrame, root: Path, rate: int, folder: Path, rounds: int) -> None:
-    """Print the rows of one rate."""
+def compare(kind: str, table: pd.DataFrame, root: Path, rate: int, folder: Path, rounds: int) -> None:
+    """Print the rows of one rate for the recordings of `table`, whose format is `kind`."""
     paths, ids = [root / name for name in table["path"]], list(table["id"])
     hours = table["seconds"].sum() / 3600
     cache = folder / f"{rate}.h5"
@@ -123,7 +123,7 @@ def compare(table: pd.DataFrame, root: Path, rate: int, folder: Path, rounds: in
         if name == "float32, kept":
             jobs = jobs_at(rate)
             report(
-                f"waveforms at {rate} Hz for {jobs} embedding jobs, an hour of real recordings",
+                f"waveforms at {rate} Hz for {jobs} embedding jobs, an hour of real recordings ({kind})",
                 f"decoded once and read from the cache {decode + jobs * seconds:.1f} CPU s",
                 f"decoded by each job {jobs * decode:.1f} CPU s",
                 jobs * decode / (decode + jobs * seconds),
@@ -141,11 +141,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root, folder = Path(temporary) / "recordings", Path(temporary)
         table = find_recordings(options.real, root)
-        for name, part in [("all", table), *table.groupby(table["path"].str.rpartition(".")[2])]:
+        for name, part in [("all formats", table), *table.groupby(table["path"].str.rpartition(".")[2])]:
             print(f"{name}: {len(part)} recordings, {part['seconds'].sum() / 60:.0f} min")
             if part["seconds"].sum() > 60:
-                for rate in RATES if name == "all" else RATES[:1]:
-                    compare(part, root, rate, folder, options.rounds)
+                for rate in RATES if name == "all formats" else RATES[:1]:
+                    compare(name, part, root, rate, folder, options.rounds)
 
 
 if __name__ == "__main__":
