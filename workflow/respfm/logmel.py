@@ -50,7 +50,7 @@ def mel_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: 
 def hann_window(samples: int) -> Tensor:
     """Periodic Hann window, float32 `[samples]`.
 
-    It is made in float64: PyTorch's own float32 window is nine times as far from the definition, and shows in quiet bins.
+    It is made in float64: PyTorch's own float32 window is nine times as far from the definition, which quiet bins show.
     """
     return torch.hann_window(samples, dtype=torch.float64).float()
 
