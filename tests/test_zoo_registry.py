@@ -20,6 +20,7 @@ MODELS = read_yaml(REPOSITORY / "config" / "models.yaml")
 CONFIG = read_yaml(REPOSITORY / "config" / "config.yaml")
 SETTINGS = load_settings(CONFIG, REPOSITORY)
 DASHENG_12B = {"norm.weight": torch.empty(1536)} | {f"blocks.{i}.norm1.weight": torch.empty(1536) for i in range(40)}
+PROBES = ("train_probe", "fit_probe")
 PUBLISHED = [name for name, entry in MODELS.items() if entry["weights"] == "published"]
 
 
@@ -71,7 +72,8 @@ def encoder_of(entry, quirks, monkeypatch):
 def test_layers_are_those_of_the_encoder_and_the_default_one_that_of_the_paper(name, key, monkeypatch):
     entry = SETTINGS.models[name]
     encoder = encoder_of(entry, entry[key], monkeypatch)
-    assert (entry["layers"], entry["default_layer"]) == (encoder.layers, encoder.default_layer)
+    default_layer = entry[key].get("default_layer", entry["default_layer"])
+    assert (entry["layers"], default_layer) == (encoder.layers, encoder.default_layer)
     check_layers(name, encoder, entry["layers"])
     check_layers(name, encoder, None)
     with pytest.raises(RespfmError, match=rf"model '{name}': its entry names the layers .*lost, but the encoder"):
@@ -113,3 +115,10 @@ def test_quirks_belong_to_the_published_protocol():
     assert options("strict", "wavlm") == {"normalise": False}
     assert options("published", "opera_ct") == options("strict", "opera_ct", "coughvid") == {}
     assert options("published", "opera_ct", "coughvid") == {"min_seconds": 2}
+
+
+def test_the_sigmoid_of_dasheng_is_the_layer_of_the_published_protocol_alone():
+    config = merge(CONFIG, {"models": ["dasheng"], "figures": {"layers": [], "embedding_map": ""}})
+    plan = Plan(load_settings(config, REPOSITORY, "my.yaml"))
+    layers = {rule: json.loads(plan.parameters(rule, model="dasheng", task="T7"))["default_layer"] for rule in PROBES}
+    assert layers == {"train_probe": "sigmoid", "fit_probe": "block40"}

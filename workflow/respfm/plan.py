@@ -257,7 +257,9 @@ class Plan:
         entry, options = self.settings.tasks[task], self.config["probe"]
         training = {key: entry[key] for key in LEARNING}
         training["epochs"] = options.get("epochs", training["epochs"])
-        return {"training": training, "runs": options["runs"], **self._fit_probe(model, task)}
+        shared, quirks = self._fit_probe(model, task), self.settings.models[model]["published_options"]
+        layer = quirks.get("default_layer", shared["default_layer"])
+        return {"training": training, "runs": options["runs"], **shared, "default_layer": layer}
 
     def _fit_probe(self, model: str, task: str) -> dict:
         return {"seed": self.config["seed"], "default_layer": self.settings.models[model].get("default_layer")}

@@ -134,7 +134,7 @@ class DashengEncoder(ClipwiseEncoder):
         self.batch_floor = batch_floor
         blocks = [f"block{i}" for i in range(1, len(network.blocks) + 1)]
         layers = [*blocks, "sigmoid"] if architecture.sigmoid else blocks
-        super().__init__(SAMPLE_RATE, layers, default_layer, network, self.frontend)
+        super().__init__(SAMPLE_RATE, layers, default_layer or blocks[-1], network, self.frontend)
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, dim]} of `waveforms` [B, samples]."""
