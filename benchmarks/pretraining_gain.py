@@ -1,23 +1,47 @@
 """What pre-training gains on real recordings: scores of a small M2D against its random start and log-mel statistics.
 
-Runs config/real-gain.yaml once per seed: its own splits by patient, its own pre-training without their test patients.
-Snakemake makes again only what depends on the seed; scores of finished seeds are kept beside the results. Prints per
-task the mean test AUROC of the layer chosen on validation, and the paired differences with their standard errors over
-the seeds.
+The respiratory cycles of ICBHI are cut out first, in one folder per finding. Then config/real-gain.yaml runs once per
+seed: its own splits by patient, its own pre-training without their test patients. Snakemake makes again only what
+depends on the seed; scores of finished seeds are kept beside the results. Prints per task the mean test AUROC of the
+layer chosen on validation, and the paired differences with their standard errors over the seeds.
 """
 
 import argparse
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import soundfile
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "real-gain"
+ICBHI = ROOT.parent / "shared" / "data" / "real-sample" / "icbhi" / "ICBHI_final_database.zip"
+CYCLES = RESULTS / "cycles"
+FINDINGS = {(0, 0): "neither", (1, 0): "crackles", (0, 1): "wheezes", (1, 1): "both"}
+SECONDS = 2.1  # of an input; shorter cycles take in what follows or, at the end, precedes
 PRETRAINED = "m2d_real_sample"
 CONTROLS = {"m2d_real_random": "random weights", "logmel_stats": "log-mel statistics"}
+
+
+def cut_cycles() -> None:
+    """Every annotated cycle as <finding>/<recording>_<number>.wav."""
+    with zipfile.ZipFile(ICBHI) as archive:
+        for name in sorted(name for name in archive.namelist() if name.endswith(".wav")):
+            with archive.open(name) as file:
+                sound = soundfile.SoundFile(file)
+                samples, rate = sound.read(dtype="int32"), sound.samplerate
+            with archive.open(name.replace(".wav", ".txt")) as file:
+                cycles = np.loadtxt(file, ndmin=2)
+            for number, (start, end, crackles, wheezes) in enumerate(cycles):
+                end = min(max(end, start + SECONDS), len(samples) / rate)
+                start = max(0, min(start, end - SECONDS))
+                path = CYCLES / FINDINGS[crackles, wheezes] / f"{Path(name).stem}_{number:02d}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, samples[round(start * rate) : round(end * rate)], rate, sound.subtype)
 
 
 def run(seed: int, cores: int) -> pd.Series:
@@ -57,6 +81,8 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
     start = time.monotonic()
+    if not CYCLES.exists():
+        cut_cycles()
     scores = pd.DataFrame({seed: run(seed, options.cores) for seed in options.seeds}).T
     print(scores.T.to_string(float_format="%.3f"))
     print(summarise(scores))
