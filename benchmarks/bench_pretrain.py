@@ -4,18 +4,22 @@
 
 Rows: the matrix products of one trainer's step alone, each of its shapes as often as the step needs it (attention
 included), nothing between them; square products of 1536 for orientation; a plain textbook step on a ready batch; the
-trainer's step (data loading included, fp32); the same in bf16. All run in turn, round by round, so that other load on
+trainer's step (data loading included, fp32); the same compiled (`machine.compile: default`), if there is a C++
+compiler, and in bf16. All run in turn, round by round, so that other load on
 the machine meets all of them; medians are printed. GFLOP/s counts what each row computes (torch's FLOP counter for the
 textbook step, which includes the work that the trainer saves; respfm.pretrain.flops for the trainer). CPU seconds are
 the fairest on a busy machine. Before them, while memory is free, whole runs of one rank with all threads and of
-`--ranks` ranks that share them, at the same batch.
+`--ranks` ranks that share them, at the same batch and at four times that, accumulated in parts of `--batch` samples.
 """
 
 import argparse
 import collections
 import copy
 import csv
+import dataclasses
+import os
 import resource
+import shutil
 import statistics
 import tempfile
 import time
@@ -122,10 +126,16 @@ def trainer_step(recipe: Recipe, machine: Machine, mixture: pd.DataFrame, shards
     return lambda: learner.update(next(stream), 1e-4, 0.9999)
 
 
-def training_rate(recipe: Recipe, mixture: pd.DataFrame, shards: dict, folder: Path, ranks: int, threads: int) -> float:
-    """Samples per second of a run of `ranks` ranks with `threads` threads each, without the first steps."""
+def training_rate(
+    recipe: Recipe, mixture: pd.DataFrame, shards: dict, folder: Path, ranks: int, threads: int, steps: int, part: int
+) -> float:
+    """Samples per second of a run of `ranks` ranks with `threads` threads each, without the first two of its steps.
+
+    A rank accumulates its share of the batch in parts of at most `part` samples.
+    """
     folder.mkdir()
-    mixture.head(recipe.batch_size * 8).assign(repeats=1).to_parquet(folder / "mixture.parquet")
+    repeats = -(-recipe.batch_size * steps // len(mixture))
+    mixture.head(recipe.batch_size * steps // repeats).assign(repeats=repeats).to_parquet(folder / "mixture.parquet")
     write_json(folder / "statistics.json", STATISTICS)
     spec = {
         "run": {"model": recipe.model, "epochs": 1, "batch_size": recipe.batch_size, "log_every": 1},
@@ -134,7 +144,7 @@ def training_rate(recipe: Recipe, mixture: pd.DataFrame, shards: dict, folder: P
         "statistics": str(folder / "statistics.json"),
         "outdir": str(folder / "out"),
         "workers": 1,
-        "machine": {"device": "cpu", "threads": threads},
+        "machine": {"device": "cpu", "threads": threads, "accumulation": -(-recipe.batch_size // (ranks * part))},
     }
     write_json(folder / "spec.json", spec)
     if torchrun(folder / "spec.json", ranks):
@@ -162,9 +172,12 @@ def measure_steps(
         "product 1536": (square, 12 * 1536**3),
         "textbook fp32": (Stopwatch(lambda: textbook.step(clean, noise, 1e-4, 0.9999)), counter.get_total_flops()),
     }
-    for precision in ("fp32", "bf16"):
-        step = trainer_step(recipe, Machine(device="cpu", precision=precision), mixture, shards, workers)
-        watches[f"respfm {precision}"] = Stopwatch(step), recipe.batch_size * sample_flops(config)
+    ways = {"fp32": {"precision": "fp32"}, "bf16": {"precision": "bf16"}}
+    if shutil.which(os.environ.get("CXX", "g++")):
+        ways["compiled"] = {"precision": "fp32", "compile": "default"}
+    for way, settings in ways.items():
+        step = trainer_step(recipe, Machine(device="cpu", **settings), mixture, shards, workers)
+        watches[f"respfm {way}"] = Stopwatch(step), recipe.batch_size * sample_flops(config)
     for number in range(1 + rounds):
         for watch, _ in watches.values():
             watch.run()
@@ -194,22 +207,29 @@ def main() -> None:
     what = f"M2D ViT-B, 80 x 608, batch {options.batch}, {options.threads} threads"
     with tempfile.TemporaryDirectory() as name:
         mixture, shards = write_store(Path(name))
-        rates = [
-            training_rate(recipe, mixture, shards, Path(name) / f"{ranks}", ranks, options.threads // ranks or 1)
-            for ranks in sorted({1, options.ranks} if options.ranks > 1 else ())
-        ]
+        rates = {}
+        for batch, steps in ((options.batch, 8), (4 * options.batch, 5)) if options.ranks > 1 else ():
+            larger = dataclasses.replace(recipe, batch_size=batch)
+            for ranks in (1, options.ranks):
+                folder, threads = Path(name) / f"{batch}-{ranks}", options.threads // ranks or 1
+                rate = training_rate(larger, mixture, shards, folder, ranks, threads, steps, options.batch)
+                rates.setdefault(batch, []).append(rate)
         rows = measure_steps(recipe, mixture, shards, options.steps, options.workers)
         print(f"{what}, {options.steps} rounds")
         print_rows(rows, options.batch)
-        (textbook, *_), (reduced, *_) = rows["textbook fp32"], rows["respfm bf16"]
-        step = rows["respfm fp32"][0]
-        rate, possible = (rows[label][2] / rows[label][0] / 1e9 for label in ("respfm fp32", "products alone"))
-        report(f"{what}, one step", f"{step:.2f} s", f"textbook step {textbook:.2f} s", textbook / step)
-        report(f"{what}, rate", f"{rate:.0f} GFLOP/s", f"its products alone {possible:.0f} GFLOP/s", rate / possible)
+        textbook, step, reduced = (rows[name][0] for name in ("textbook fp32", "respfm fp32", "respfm bf16"))
+        alone = rows["products alone"][2] / rows["products alone"][0] / 1e9
+        for label, title in (("respfm fp32", ""), ("respfm compiled", ", compiled")):
+            if label in rows:
+                wall, _, flops = rows[label]
+                report(f"{what}, one step{title}", f"{wall:.2f} s", f"textbook step {textbook:.2f} s", textbook / wall)
+                rate = flops / wall / 1e9
+                beside = f"its products alone {alone:.0f} GFLOP/s"
+                report(f"{what}, rate{title}", f"{rate:.0f} GFLOP/s", beside, rate / alone)
         report(f"{what}, bf16", f"{reduced:.2f} s", f"fp32 {step:.2f} s", step / reduced)
-        if options.ranks > 1:
-            one, several = rates
-            report(f"{what}, {options.ranks} ranks", f"{several:.2f} samples/s", f"1 rank {one:.2f}", several / one)
+        for batch, (one, several) in rates.items():
+            case = f"M2D ViT-B, 80 x 608, batch {batch}, {options.threads} threads, {options.ranks} ranks"
+            report(case, f"{several:.2f} samples/s", f"1 rank {one:.2f}", several / one)
 
 
 def print_rows(rows: dict[str, tuple[float, float, float]], batch: int) -> None:
