@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -110,6 +111,21 @@ def test_reduced_precision_follows_the_full_one(spec, trained, tmp_path, precisi
     for row in read_history(tmp_path)[:2]:
         full = next(other for other in read_history(trained) if other["step"] == row["step"])
         assert row["loss"] == pytest.approx(full["loss"], rel=0.05)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")
+def test_a_compiled_run_follows_the_plain_one(spec, trained, tmp_path):
+    machine = {**spec["machine"], "compile": "default"}
+    train_from_spec({**spec, "outdir": str(tmp_path), "machine": machine})
+    plain, compiled = (pd.DataFrame(read_history(outdir)) for outdir in (trained, tmp_path))
+    pd.testing.assert_frame_equal(compiled, plain, rtol=1e-4)
+
+
+def test_compiling_without_a_compiler_is_refused(spec, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    machine = {**spec["machine"], "compile": "default"}
+    with pytest.raises(RespfmError, match=r"needs the C\+\+ compiler no-such-compiler; install it"):
+        train_from_spec({**spec, "outdir": str(tmp_path), "machine": machine})
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_recordings_and_keeps_the_last_good_state(tmp_path):

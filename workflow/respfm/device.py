@@ -4,11 +4,13 @@ import contextlib
 import os
 import re
 import resource
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from respfm.errors import RespfmError
@@ -69,6 +71,14 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
 def adamw(groups: Iterable[dict[str, Any]], betas: tuple[float, float], device: torch.device) -> torch.optim.AdamW:
     """AdamW with the fused kernel; the learning rate is set at every step."""
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=1e-8, fused=device.type in ("cuda", "cpu"))
+
+
+def compiled(network: nn.Module, mode: str, device: torch.device) -> nn.Module:
+    """The network through torch.compile in a mode of that; on a CPU RespfmError without the C++ compiler it needs."""
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise RespfmError(f"machine.compile needs the C++ compiler {compiler}; install it or leave the setting out.")
+    return torch.compile(network, mode=mode)
 
 
 def prefetch(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:

@@ -55,7 +55,7 @@ class Learner:
             self.parallel = DistributedDataParallel(self.model, ids, gradient_as_bucket_view=True)
             self.network = self.parallel
         if machine.compile:
-            self.network = torch.compile(self.network, mode=machine.compile)
+            self.network = devices.compiled(self.network, machine.compile, device)
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Normalised clean and mixed log-mels."""
