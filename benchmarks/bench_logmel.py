@@ -1,14 +1,15 @@
-"""Clips per second of log-mel caching beside a plain loop on the same files.
+"""Clips per second of log-mel caching beside two plain loops on the same files.
 
     make setup
     python benchmarks/bench_logmel.py [--clips 1000] [--workers 2] [--repeats 3] [--real ../shared/data/real-sample]
 
 Cases: 10 s of 16-bit mono wav at 16 kHz, the same at 44.1 kHz, and the recordings below `--real` (zip archives are
-unpacked first). The plain loop takes one file at a time: librosa.load, a log-mel by torch.stft with filters made
-beforehand and torch's default threads, np.save of float32. Both run in turns, and the medians are compared; caching
-includes the start of its workers, the digest and the flush to disk. The next line has the least processor time of both,
-which says more on a busy machine (with OMP_NUM_THREADS=1: threads that wait for each other cost the plain loop much).
-The last line times the steps alone on one thread, which says what bounds the case.
+unpacked first). The plain loops take one file at a time with torch's default threads: librosa.load, a log-mel with
+filters made beforehand, np.save of float32. The first has its spectra from torch.stft, the other from a dense
+convolution, as the M2D reference does. All run in turns, and the medians are compared; caching includes the start of
+its workers, the digest and the flush to disk. The next line has the least processor time of each, which says more on a
+busy machine (with OMP_NUM_THREADS=1: threads that wait for each other cost the plain loops much). The last line times
+the steps alone on one thread, which says what bounds the case.
 """
 
 import argparse
@@ -34,6 +35,8 @@ RATE = 16000
 SUFFIXES = {".wav", ".ogg", ".flac", ".mp3", ".webm"}
 FILTERS = torch.from_numpy(mel_filters(RATE, 400, 80, 50, 8000))
 WINDOW = torch.hann_window(400)
+PHASES = 2 * torch.pi / 400 * torch.outer(torch.arange(201), torch.arange(400))
+KERNELS = [(wave(PHASES) * WINDOW)[:, None] for wave in (torch.cos, torch.sin)]
 
 
 def make_wavs(folder: Path, rate: int, clips: int) -> list[Path]:
@@ -60,6 +63,14 @@ def run_plain(paths: list[Path], folder: Path) -> None:
             torch.from_numpy(waveform), 400, 160, window=WINDOW, pad_mode="reflect", return_complex=True
         )
         np.save(folder / f"{i}.npy", torch.log(FILTERS @ spectrum.abs().square() + EPSILON).numpy()[None])
+
+
+def run_dense(paths: list[Path], folder: Path) -> None:
+    for i, path in enumerate(paths):
+        waveform, _ = librosa.load(path, sr=RATE, mono=True)
+        padded = torch.nn.functional.pad(torch.from_numpy(waveform)[None], (200, 200), mode="reflect")
+        power = sum(torch.nn.functional.conv1d(padded, kernel, stride=160).square() for kernel in KERNELS)
+        np.save(folder / f"{i}.npy", torch.log(FILTERS @ power + EPSILON).numpy()[None])
 
 
 def seconds(function: Callable[..., object], *arguments: object, **options: object) -> float:
@@ -94,19 +105,25 @@ def print_steps(paths: list[Path]) -> None:
 
 
 def compare(name: str, paths: list[Path], folder: Path, workers: int, repeats: int) -> None:
-    ids, plain, cached = [str(i) for i in range(len(paths))], [], []
-    busy: list[float] = []
+    ids = [str(i) for i in range(len(paths))]
     folder.mkdir()
+    ways = {
+        "cache": lambda: write_shard(folder / "shard.h5", ids, paths, {}, workers=workers),
+        "plain loop": lambda: run_plain(paths, folder),
+        "loop with dense convolution": lambda: run_dense(paths, folder),
+    }
+    walls, costs = ({way: [] for way in ways} for _ in range(2))
     for _ in range(repeats):
-        busy.append(processor_seconds())
-        plain.append(seconds(run_plain, paths, folder))
-        busy.append(processor_seconds())
-        cached.append(seconds(write_shard, folder / "shard.h5", ids, paths, {}, workers=workers))
-    busy.append(processor_seconds())
-    rates = [len(paths) / statistics.median(times) for times in (plain, cached)]
-    report(f"log-mel cache, {name}", f"{rates[1]:.0f} clips/s", f"plain loop {rates[0]:.0f}", rates[1] / rates[0])
-    costs = [min(np.diff(busy)[first::2]) / len(paths) * 1e3 for first in (0, 1)]
-    print(f"   all processes, processor ms/clip: cache {costs[1]:.2f}, plain loop {costs[0]:.2f}")
+        for way, call in ways.items():
+            before = processor_seconds()
+            walls[way].append(seconds(call))
+            costs[way].append(1e3 * (processor_seconds() - before) / len(paths))
+    rates = {way: len(paths) / statistics.median(times) for way, times in walls.items()}
+    cached = rates.pop("cache")
+    for way, rate in rates.items():
+        report(f"log-mel cache, {name}", f"{cached:.0f} clips/s", f"{way} {rate:.0f}", cached / rate)
+    least = ", ".join(f"{way} {min(times):.2f}" for way, times in costs.items())
+    print(f"   all processes, processor ms/clip: {least}")
     print_steps(paths[:200])
 
 
