@@ -3,6 +3,8 @@
 import argparse
 import json
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -155,6 +157,15 @@ def test_variants_know_their_sizes(tmp_path, name):
     assert loaded.network.config == random.network.config
     waveforms = torch.randn(1, 16_000)
     assert torch.equal(loaded.embed(waveforms)["block2"], random.embed(waveforms)["block2"])
+
+
+def test_loading_does_not_import_the_compiler(tmp_path, model):
+    export_encoder(model, (-7, 4), tmp_path / "encoder.safetensors")
+    code = (
+        "import sys; from respfm.m2d import load_checkpoint; load_checkpoint(sys.argv[1]); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "encoder.safetensors"], check=True)
 
 
 def test_name_for_the_tools_of_the_reference():

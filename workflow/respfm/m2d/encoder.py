@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from respfm.m2d.config import M2DConfig
 from respfm.m2d.positions import fit_columns, sincos_positions
-from respfm.m2d.transformer import NORM_EPSILON, Block, initialise
+from respfm.m2d.transformer import NORM_EPSILON, Block, initial_token, initialise
 
 # Mean and standard deviation of AudioSet's log-mels, for the files of 2022, which lack theirs.
 AUDIOSET_STATISTICS = (-7.1, 4.2)
@@ -42,7 +42,7 @@ class M2DEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.norm_stats = nn.Parameter(torch.tensor(AUDIOSET_STATISTICS), requires_grad=False)
-        self.cls_token = nn.Parameter(torch.randn(1, 1, config.dim) * 0.02)
+        self.cls_token = initial_token(config.dim)
         self.pos_embed = nn.Parameter(sincos_positions(config.dim, config.grid), requires_grad=False)
         self.patch_embed = PatchEmbedding(config.patch_size, config.dim)
         self.blocks = nn.ModuleList(

@@ -14,7 +14,7 @@ from respfm.m2d import losses
 from respfm.m2d.config import M2DConfig
 from respfm.m2d.encoder import M2DEncoder
 from respfm.m2d.positions import sincos_positions
-from respfm.m2d.transformer import NORM_EPSILON, Block, initialise, run_blocks
+from respfm.m2d.transformer import NORM_EPSILON, Block, initial_token, initialise, run_blocks
 
 
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class M2D(M2DEncoder):
         super().__init__(config)
         width = config.decoder_dim
         predicts_pixels = config.objective == "msm_mae"
-        self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.mask_token = initial_token(width)
         self.decoder_pos_embed = nn.Parameter(sincos_positions(width, config.grid), requires_grad=False)
         self.decoder_embed = nn.Linear(config.dim, width)
         self.decoder_blocks = nn.ModuleList(

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def _sincos(positions: Tensor, dim: int) -> Tensor:
-    frequencies = 10000.0 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
+    frequencies = 10000.0 ** (-torch.arange(dim // 2, dtype=torch.float64, device="cpu") / (dim // 2))
     angles = positions.double()[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
@@ -17,10 +17,9 @@ def sincos_positions(dim: int, grid: tuple[int, int]) -> Tensor:
 
     The first half of `dim` encodes the column (time), the second the row (frequency).
     """
-    rows, columns = grid
-    frequency, time = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    frequency, time = torch.meshgrid(*(torch.arange(n, device="cpu") for n in grid), indexing="ij")
     table = torch.cat([_sincos(time.flatten(), dim // 2), _sincos(frequency.flatten(), dim // 2)], dim=1)
-    return torch.cat([torch.zeros(1, dim, dtype=table.dtype), table])[None].float()
+    return torch.cat([torch.zeros_like(table[:1]), table])[None].float()
 
 
 def fit_columns(table: Tensor, grid: tuple[int, int], columns: int) -> Tensor:

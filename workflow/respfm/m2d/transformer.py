@@ -68,6 +68,15 @@ def run_blocks(blocks: nn.ModuleList, x: Tensor, skip: int = 0, recompute: bool 
     return x
 
 
+def initial_token(dim: int) -> nn.Parameter:
+    """A learned token [1, 1, dim], normal with a deviation of 0.02; empty on the meta device.
+
+    There, random numbers would make PyTorch import its compiler, for a second of every job that loads a checkpoint.
+    """
+    token = torch.empty(1, 1, dim)
+    return nn.Parameter(token if token.is_meta else token.normal_(std=0.02))
+
+
 def initialise(module: nn.Module) -> None:
     """Xavier-uniform linear layers with zero bias (for `Module.apply`)."""
     if isinstance(module, nn.Linear):
