@@ -55,8 +55,8 @@ def write_store(folder: Path, clips: int = 64, frames: int = 1001) -> tuple[pd.D
     """A store of random 10-second clips, and a mixture of it."""
     path, ids = folder / "000.h5", [f"clip{i:03d}" for i in range(clips)]
     rng = np.random.default_rng(0)
-    arrays = ((name, rng.normal(-7, 3, (frames, 80)).astype(np.float32)) for name in ids)
-    write_clips(path, arrays, FRONT_END, "log power")
+    arrays = (rng.normal(-7, 3, (frames, 80)).astype(np.float32) for _ in ids)
+    write_clips(path, ids, [frames] * clips, arrays, FRONT_END, "log power")
     mixture = pd.DataFrame({"recording": ids, "dataset": "random", "repeats": 100})
     return mixture, {"random": [path]}
 

@@ -50,7 +50,8 @@ def compare_with_files(root: Path, clips: int, crops: int) -> None:
     shard, files = root / "000.h5", [root / f"{i:05d}.npy" for i in range(clips)]
     for file in files:
         np.save(file, frames.T[None])
-    write_clips(shard, ((file.stem, frames) for file in files), LogMel().definition(), UNITS)
+    ids = [file.stem for file in files]
+    write_clips(shard, ids, [FRAMES] * clips, [frames] * clips, LogMel().definition(), UNITS)
     store = LogMelStore([shard])
 
     def one_by_one(read: Callable[[int, int], object]) -> Callable[[list[int], list[int]], None]:
@@ -82,8 +83,8 @@ def compare_with_files(root: Path, clips: int, crops: int) -> None:
 
 def open_two_million(root: Path) -> None:
     frames = np.full((4, MELS), -7, np.float16)
-    first = root / "000.h5"
-    write_clips(first, ((f"clip{i:011d}", frames) for i in range(SHARD_CLIPS)), LogMel().definition(), UNITS)
+    first, ids = root / "000.h5", [f"clip{i:011d}" for i in range(SHARD_CLIPS)]
+    write_clips(first, ids, [4] * SHARD_CLIPS, [frames] * SHARD_CLIPS, LogMel().definition(), UNITS)
     paths = [first, *(root / f"{i:03d}.h5" for i in range(1, SHARDS))]
     for path in paths[1:]:
         os.link(first, path)

@@ -174,7 +174,7 @@ def _save_figure(path: Path) -> None:
 
 def _save_shard(path: Path) -> None:
     clip = np.random.default_rng(0).random((9000, 80)).astype(np.float16)
-    write_clips(path, [("only", clip)], LogMel().definition(), "ln(power)")
+    write_clips(path, ["only"], [9000], [clip], LogMel().definition(), "ln(power)")
 
 
 def _save_safetensors(path: Path) -> None:

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import IO, Any
@@ -63,32 +63,25 @@ def write_shard(
     if len(ids) != len(paths) or len(set(ids)) != len(ids):
         raise RespfmError(f"{path}: every recording needs one id of its own and one path.")
     definition = LogMel(**definition).definition()
-    lengths: list[int] = []
+    places: dict[str, _Place] = {}
     quarantined: dict[str, str] = {}
     with named_trouble(path), _spool_beside(Path(path)) as spool, tempfile.TemporaryFile() as lock:
         end = RawValue(ctypes.c_int64, 0)
         arguments = (definition, dtype, min_seconds, spool.fileno(), end, lock.fileno())
         results = map_batches(_transform, paths, _BATCH_SIZE, workers, _start_worker, arguments)
-
-        def clips() -> Iterator[tuple[str, np.ndarray | str]]:
-            for identifier, result in zip(ids, tqdm(results, total=len(ids), disable=None), strict=True):
-                if isinstance(result, _Place):
-                    lengths.append(result.frames)
-                    yield identifier, _read(spool, result, dtype, definition["n_mels"])
-                else:
-                    quarantined[identifier] = str(result)
-                    yield identifier, str(result)
-            if len(quarantined) > max_quarantine_share * len(ids):
-                raise RespfmError(_too_many(path, quarantined, len(ids), max_quarantine_share))
-
-        write_clips(path, clips(), definition, UNITS, dtype, min_seconds)
-    return ShardSummary(len(lengths), sum(lengths), quarantined)
-
-
-def _read(spool: IO[bytes], place: _Place, dtype: str, n_mels: int) -> np.ndarray:
-    frames = np.empty((place.frames, n_mels), dtype)
-    os.preadv(spool.fileno(), [frames.data], place.start * frames[0].nbytes)
-    return frames
+        for identifier, result in zip(ids, tqdm(results, total=len(ids), disable=None), strict=True):
+            if isinstance(result, _Place):
+                places[identifier] = result
+            else:
+                quarantined[identifier] = str(result)
+        if len(quarantined) > max_quarantine_share * len(ids):
+            raise RespfmError(_too_many(path, quarantined, len(ids), max_quarantine_share))
+        spooled = np.memmap(spool, dtype, "r") if places else np.empty(0, dtype)
+        rows = spooled.reshape(-1, definition["n_mels"])
+        clips = (rows[place.start : place.start + place.frames] for place in places.values())
+        lengths = [place.frames for place in places.values()]
+        write_clips(path, list(places), lengths, clips, definition, UNITS, dtype, min_seconds, quarantined)
+    return ShardSummary(len(places), sum(lengths), quarantined)
 
 
 def _spool_beside(path: Path) -> IO[bytes]:

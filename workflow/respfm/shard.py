@@ -6,8 +6,7 @@ frames `offsets[i]` to `offsets[i + 1]`); `ids`; `quarantined_ids` and `quaranti
 left out. Attributes: `format`, `writer`, `definition` (front end, JSON), `units`, `n_mels`, `min_seconds`,
 `digest`. A frame of a waveform is one sample, and its `n_mels` 1.
 
-The frames come first, so that they can be written before it is known how many there will be. The HDF5 user block (the
-first 4096 bytes) repeats in JSON what a reader needs, so that thousands of shards open
+The HDF5 user block (the first 4096 bytes) repeats in JSON what a reader needs, so that thousands of shards open
 at once and a damaged file is recognised without HDF5, which may hang on one. The digest is the SHA-256 over those
 of all 4 MiB blocks of the file, itself read as zeros, so that any changed bit shows.
 """
@@ -18,11 +17,10 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
@@ -35,7 +33,6 @@ FORMAT = "respfm shard 1"
 CURE = "Delete it and run the workflow again to rebuild it."
 
 _HEADER_BYTES = 4096
-_FRAMES_AT = _HEADER_BYTES + 2048  # where HDF5 puts the data set that is made first
 _UNSIGNED = b"0" * 64
 _BLOCK_BYTES = 1 << 22
 
@@ -58,52 +55,56 @@ class ShardHeader:
 
 def write_clips(
     path: str | os.PathLike,
-    clips: Iterable[tuple[str, np.ndarray | str]],
+    ids: Sequence[str],
+    lengths: Sequence[int],
+    clips: Iterable[np.ndarray],
     definition: Mapping[str, Any],
     units: str,
     dtype: str = "float16",
     min_seconds: float = 0.0,
+    quarantined: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a shard of recordings, each its id and its frames `[frames, n_mels]`, or why it was left out.
+    """Write a shard of clips `[frames, n_mels]` whose lengths in frames are known beforehand.
 
-    `clips` is read once, one at a time, and what has come is written and digested while the next is made.
+    `clips` is read once, one at a time. `quarantined` names recordings that were left out, with the reasons.
     """
     if dtype not in ("float16", "float32"):
         raise RespfmError(f"A shard holds float16 or float32, not {dtype}; mend `dtype`.")
-    stored, n_mels = np.dtype(dtype).newbyteorder("<"), definition.get("n_mels", 1)
-    attributes = {
-        "digest": np.bytes_(_UNSIGNED),
-        "format": FORMAT,
-        "writer": f"respfm {__version__}",
-        "definition": canonical_json(definition),
-        "units": units,
-        "n_mels": n_mels,
-        "min_seconds": min_seconds,
-    }
-    ids: list[str] = []
-    ends = [0]
-    quarantined: dict[str, str] = {}
-    with atomic_path(path) as temporary, temporary.open("w+b") as stream, _BlockDigests(temporary) as digests:
-        stream.seek(_FRAMES_AT)
-        for identifier, clip in clips:
-            if isinstance(clip, str):
-                quarantined[identifier] = clip
-                continue
-            if clip.ndim != 2 or clip.shape[1] != n_mels:
-                raise ValueError(f"{identifier}: a clip of shape {clip.shape} where [frames, {n_mels}] was announced")
-            ids.append(identifier)
-            ends.append(ends[-1] + len(clip))
-            stream.write(np.ascontiguousarray(clip, stored).data)
-            digests.follow(stream)
-        tables = {
-            "offsets": np.array(ends, "<i8"),
-            "ids": _fixed_width(ids),
-            "quarantined_ids": _fixed_width(quarantined),
-            "quarantined_reasons": _fixed_width(quarantined.values()),
-        }
-        header = {"clips": len(ids), "dtype": stored.str, "definition": definition}
-        header |= _write_structure(stream, (ends[-1], n_mels), stored, tables, attributes)
-        _sign(stream, header, digests)
+    quarantined, stored = quarantined or {}, np.dtype(dtype).newbyteorder("<")
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
+    with atomic_path(path) as temporary:
+        _check_room(Path(path), int(offsets[-1]) * definition.get("n_mels", 1) * stored.itemsize)
+        with h5py.File(temporary, "w", libver="earliest", userblock_size=_HEADER_BYTES) as file:
+            file.attrs["digest"] = np.bytes_(_UNSIGNED)
+            file.attrs["format"] = FORMAT
+            file.attrs["writer"] = f"respfm {__version__}"
+            file.attrs["definition"] = canonical_json(definition)
+            file.attrs["units"] = units
+            file.attrs["n_mels"] = definition.get("n_mels", 1)
+            file.attrs["min_seconds"] = min_seconds
+            file["offsets"] = offsets
+            file["ids"] = _fixed_width(ids)
+            file["quarantined_ids"] = _fixed_width(quarantined)
+            file["quarantined_reasons"] = _fixed_width(quarantined.values())
+            shape = (int(offsets[-1]), definition.get("n_mels", 1))
+            frames = file.create_dataset("frames", shape, stored, dcpl=_allocated_at_once())
+            header = {
+                "clips": len(ids),
+                "frames": shape[0],
+                "n_mels": shape[1],
+                "dtype": stored.str,
+                "frames_at": frames.id.get_offset() or 0,
+                "offsets_at": file["offsets"].id.get_offset(),
+                "definition": definition,
+                "digest": _UNSIGNED.decode(),
+            }
+        with temporary.open("r+b") as stream:
+            stream.seek(header["frames_at"])
+            for length, clip in zip(lengths, clips, strict=True):
+                if clip.shape != (length, shape[1]):
+                    raise ValueError(f"clip of shape {clip.shape} where {(length, shape[1])} was announced")
+                stream.write(np.ascontiguousarray(clip, stored).data)
+        _sign(temporary, {**header, "size": temporary.stat().st_size})
 
 
 def read_header(path: str | os.PathLike) -> ShardHeader:
@@ -167,77 +168,25 @@ def _fixed_width(texts: Iterable[str]) -> np.ndarray:
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", width))
 
 
-def _write_structure(
-    stream: IO[bytes], shape: tuple[int, int], stored: np.dtype, tables: dict[str, Any], attributes: dict[str, Any]
-) -> dict[str, Any]:
-    """Write all that HDF5 keeps around the frames, which are in place; returns what the header says of them.
-
-    HDF5 makes it in a file of its own with a hole for the frames.
-    """
-    draft = Path(stream.name)
-    _check_room(draft.parent, sum(table.nbytes for table in tables.values()))
-    with tempfile.NamedTemporaryFile(dir=draft.parent, prefix=f"{draft.stem}.", suffix=draft.suffix) as structure:
-        with h5py.File(structure.name, "w", libver="earliest", userblock_size=_HEADER_BYTES) as file:
-            frames = file.create_dataset("frames", shape, stored, dcpl=_allocated_at_once())
-            file.attrs.update(attributes)
-            for name, table in tables.items():
-                file[name] = table
-            frames_at, offsets_at = frames.id.get_offset(), file["offsets"].id.get_offset()
-        if shape[0] and frames_at != _FRAMES_AT:
-            raise RespfmError(f"HDF5 {h5py.version.hdf5_version} put the frames at {frames_at}; install another h5py.")
-        stream.seek(0)
-        stream.write(structure.read(_FRAMES_AT))
-        structure.seek(shape[0] * shape[1] * stored.itemsize, os.SEEK_CUR)
-        stream.seek(structure.tell())
-        shutil.copyfileobj(structure, stream)
-    places = {"frames_at": _FRAMES_AT, "offsets_at": offsets_at}
-    return {**places, "frames": shape[0], "n_mels": shape[1], "size": stream.tell(), "digest": _UNSIGNED.decode()}
-
-
-def _check_room(folder: Path, size: int) -> None:
+def _check_room(path: Path, size: int) -> None:
     """Raise the OSError of a full disk beforehand: HDF5 itself does not always tell, or survive, that it is."""
-    if shutil.disk_usage(folder).free < size + _BLOCK_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    if shutil.disk_usage(path.parent).free < size + _BLOCK_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-class _BlockDigests:
-    """SHA-256 of the blocks of a file that is being written, in a thread beside the writing."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._pool = path, ThreadPoolExecutor(1)
-        self._blocks: list[Future[bytes]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def follow(self, stream: IO[bytes]) -> None:
-        """Take what `stream` has written since, but for the first block and a last that is not whole."""
-        ready = range(_BLOCK_BYTES * (1 + len(self._blocks)), stream.tell() - _BLOCK_BYTES + 1, _BLOCK_BYTES)
-        if ready:
-            stream.flush()
-            for start in ready:
-                self._blocks.append(self._pool.submit(_block_digest, self._path, start, _UNSIGNED))
-
-    def whole(self) -> bytes:
-        """The digest of the file, which is whole now."""
-        rest = range(_BLOCK_BYTES * (1 + len(self._blocks)), self._path.stat().st_size, _BLOCK_BYTES)
-        digests = [_block_digest(self._path, start, _UNSIGNED) for start in (0, *rest)]
-        return _joined([digests[0], *(block.result() for block in self._blocks), *digests[1:]])
-
-
-def _sign(stream: IO[bytes], header: dict[str, Any], digests: _BlockDigests) -> None:
-    """Write the header, then the digest into header and attribute."""
-    stream.seek(0)
-    stream.write(f"{FORMAT}\n{canonical_json(header)}".encode().ljust(_HEADER_BYTES))
-    stream.flush()
-    digest = digests.whole()
-    stream.seek(0)
-    block = stream.read(_BLOCK_BYTES)
-    stream.seek(0)
-    stream.write(block.replace(_UNSIGNED, digest, 2))
+def _sign(path: Path, header: dict[str, Any]) -> None:
+    """Write the header, then the digest into header and attribute; the disk writes while the digest is computed."""
+    text = f"{FORMAT}\n{canonical_json(header)}".encode()
+    with path.open("r+b") as stream, ThreadPoolExecutor(1) as disk:
+        stream.write(text.ljust(_HEADER_BYTES))
+        stream.flush()
+        written = disk.submit(os.fsync, stream.fileno())
+        digest = _file_digest(path, _UNSIGNED)
+        written.result()
+        stream.seek(0)
+        block = stream.read(_BLOCK_BYTES)
+        stream.seek(0)
+        stream.write(block.replace(_UNSIGNED, digest, 2))
 
 
 def _allocated_at_once() -> h5py.h5p.PropDCID:
@@ -250,17 +199,13 @@ def _allocated_at_once() -> h5py.h5p.PropDCID:
 
 def _file_digest(path: Path, recorded: bytes) -> bytes:
     """Hexadecimal SHA-256 of the SHA-256s of the file's blocks, the recorded digest read as zeros."""
+
+    def block_digest(start: int) -> bytes:
+        with path.open("rb", buffering=0) as stream:
+            stream.seek(start)
+            block = stream.read(_BLOCK_BYTES)
+        return hashlib.sha256(block if start else block.replace(recorded, _UNSIGNED, 2)).digest()
+
     with ThreadPoolExecutor() as pool:
-        starts = range(0, path.stat().st_size, _BLOCK_BYTES)
-        return _joined(pool.map(lambda start: _block_digest(path, start, recorded), starts))
-
-
-def _block_digest(path: Path, start: int, recorded: bytes) -> bytes:
-    with path.open("rb", buffering=0) as stream:
-        stream.seek(start)
-        block = stream.read(_BLOCK_BYTES)
-    return hashlib.sha256(block if start else block.replace(recorded, _UNSIGNED, 2)).digest()
-
-
-def _joined(digests: Iterable[bytes]) -> bytes:
-    return hashlib.sha256(b"".join(digests)).hexdigest().encode()
+        digests = pool.map(block_digest, range(0, path.stat().st_size, _BLOCK_BYTES))
+        return hashlib.sha256(b"".join(digests)).hexdigest().encode()

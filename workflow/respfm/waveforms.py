@@ -50,14 +50,14 @@ def write_waveforms(
     lengths = -(-samples * sample_rate // native)
     paths = [Path(root) / name for name in recordings["path"]]
 
-    def clips() -> Iterator[tuple[str, np.ndarray]]:
+    def frames() -> Iterator[np.ndarray]:
         waveforms = decode_waveforms(paths, sample_rate, workers)
-        for name, source, length, waveform in zip(recordings["id"], paths, lengths, waveforms, strict=True):
+        for source, length, waveform in zip(paths, lengths, waveforms, strict=True):
             if len(waveform) != length:
                 raise RespfmError(f"{source} is not as it was when it was curated; restore it or curate it again")
-            yield name, waveform[:, None]
+            yield waveform[:, None]
 
-    write_clips(path, clips(), {"sample_rate": sample_rate}, UNITS, "float32")
+    write_clips(path, list(recordings["id"]), lengths, frames(), {"sample_rate": sample_rate}, UNITS, "float32")
 
 
 def read_waveforms(path: str | os.PathLike, ids: Sequence[str], sample_rate: int) -> Iterator[np.ndarray]:
