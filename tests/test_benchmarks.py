@@ -1,10 +1,12 @@
 """`make bench`: rows are collected from the scripts and put between the marks of docs/benchmarks.md."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -52,3 +54,16 @@ def test_every_script_reports_and_the_page_has_its_marks(collector):
         assert "from report import report" in text, f"{name} reports no row"
     page = (REPOSITORY / "docs" / "benchmarks.md").read_text()
     assert page.count(collector.BEGIN) == page.count(collector.END) == 1
+
+
+def test_cycles_are_cut_by_finding_and_fill_an_input(shared_data, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    gain = importlib.import_module("pretraining_gain")
+    monkeypatch.setattr(gain, "ICBHI", shared_data / "real-sample" / "icbhi" / "ICBHI_final_database.zip")
+    monkeypatch.setattr(gain, "CYCLES", tmp_path)
+    gain.cut_cycles()
+    counts = {folder.name: len(list(folder.iterdir())) for folder in tmp_path.iterdir()}
+    assert counts == {"neither": 787, "crackles": 173, "wheezes": 168, "both": 67}
+    lengths = [soundfile.info(path).duration for path in tmp_path.rglob("*.wav")]
+    assert min(lengths) > 2.09
+    assert max(lengths) < 20
