@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from pretrain_corpus import MODEL, RUN, write_corpus
+from respfm.device import clip_gradients
 from respfm.errors import RespfmError
 from respfm.m2d import M2DConfig, load_checkpoint
 from respfm.pretrain.curves import COLUMNS
@@ -111,6 +112,18 @@ def test_reduced_precision_follows_the_full_one(spec, trained, tmp_path, precisi
     for row in read_history(tmp_path)[:2]:
         full = next(other for other in read_history(trained) if other["step"] == row["step"])
         assert row["loss"] == pytest.approx(full["loss"], rel=0.05)
+
+
+@pytest.mark.parametrize("largest", [0.1, 2.9999998, 3.0, 300.0, float("inf"), float("nan")])
+def test_gradients_are_clipped_as_by_torch(largest):
+    plain, own = ([torch.nn.Parameter(torch.zeros(40)) for _ in range(2)] for _ in range(2))
+    for parameter in (*plain, *own):
+        parameter.grad = torch.linspace(-1e-4, 1e-4, 40)
+        parameter.grad[0] = largest
+    norms = torch.nn.utils.clip_grad_norm_(plain, 3.0), clip_gradients(own, 3.0)
+    torch.testing.assert_close(*norms, rtol=0, atol=0, equal_nan=True)
+    for a, b in zip(plain, own, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")

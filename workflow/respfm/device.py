@@ -73,6 +73,18 @@ def adamw(groups: Iterable[dict[str, Any]], betas: tuple[float, float], device: 
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=1e-8, fused=device.type in ("cuda", "cpu"))
 
 
+def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> torch.Tensor:
+    """Scale the gradients down to `max_norm` in all; returns their norm before.
+
+    A device that runs behind may not be asked whether it is needed. A CPU may, and seldom has to touch them.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients, foreach=True)
+    if norm.device.type != "cpu" or not norm < 0.99 * max_norm:
+        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm, foreach=True)
+    return norm
+
+
 def compiled(network: nn.Module, mode: str, device: torch.device) -> nn.Module:
     """The network through torch.compile in a mode of that; on a CPU RespfmError without the C++ compiler it needs."""
     compiler = os.environ.get("CXX", "g++")

@@ -80,7 +80,7 @@ class Learner:
             self.scaler.scale(losses["loss"] / len(parts)).backward()
             metrics[:4] += torch.stack([losses[name].detach().float() for name in METRICS[:4]]) / len(parts)
         self.scaler.unscale_(self.optimiser)
-        metrics[4] = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm, foreach=True)
+        metrics[4] = devices.clip_gradients(self.parameters, self.recipe.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
