@@ -7,6 +7,7 @@ layer chosen on validation, and the paired differences with their standard error
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -23,12 +24,16 @@ ICBHI = ROOT.parent / "shared" / "data" / "real-sample" / "icbhi" / "ICBHI_final
 CYCLES = RESULTS / "cycles"
 FINDINGS = {(0, 0): "neither", (1, 0): "crackles", (0, 1): "wheezes", (1, 1): "both"}
 SECONDS = 2.1  # of an input; shorter cycles take in what follows or, at the end, precedes
-PRETRAINED = "m2d_real_sample"
+PRETRAINED = "m2d_real_gain"
 CONTROLS = {"m2d_real_random": "random weights", "logmel_stats": "log-mel statistics"}
 
 
 def cut_cycles() -> None:
-    """Every annotated cycle as <finding>/<recording>_<number>.wav."""
+    """Every annotated cycle as <finding>/<recording>_<number>.wav below CYCLES, which is there once it is whole."""
+    if not ICBHI.is_file():
+        raise SystemExit(f"{ICBHI} is missing; it is part of the shared sample of real recordings")
+    draft = CYCLES.with_name("cycles.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
     with zipfile.ZipFile(ICBHI) as archive:
         for name in sorted(name for name in archive.namelist() if name.endswith(".wav")):
             with archive.open(name) as file:
@@ -39,9 +44,10 @@ def cut_cycles() -> None:
             for number, (start, end, crackles, wheezes) in enumerate(cycles):
                 end = min(max(end, start + SECONDS), len(samples) / rate)
                 start = max(0, min(start, end - SECONDS))
-                path = CYCLES / FINDINGS[crackles, wheezes] / f"{Path(name).stem}_{number:02d}.wav"
+                path = draft / FINDINGS[crackles, wheezes] / f"{Path(name).stem}_{number:02d}.wav"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 soundfile.write(path, samples[round(start * rate) : round(end * rate)], rate, sound.subtype)
+    draft.rename(CYCLES)
 
 
 def run(seed: int, cores: int) -> pd.Series:

@@ -60,9 +60,9 @@ def test_cycles_are_cut_by_finding_and_fill_an_input(shared_data, monkeypatch, t
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     gain = importlib.import_module("pretraining_gain")
     monkeypatch.setattr(gain, "ICBHI", shared_data / "real-sample" / "icbhi" / "ICBHI_final_database.zip")
-    monkeypatch.setattr(gain, "CYCLES", tmp_path)
+    monkeypatch.setattr(gain, "CYCLES", tmp_path / "cycles")
     gain.cut_cycles()
-    counts = {folder.name: len(list(folder.iterdir())) for folder in tmp_path.iterdir()}
+    counts = {folder.name: len(list(folder.iterdir())) for folder in (tmp_path / "cycles").iterdir()}
     assert counts == {"neither": 787, "crackles": 173, "wheezes": 168, "both": 67}
     lengths = [soundfile.info(path).duration for path in tmp_path.rglob("*.wav")]
     assert min(lengths) > 2.09
