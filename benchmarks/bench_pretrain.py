@@ -134,8 +134,9 @@ def training_rate(
     A rank accumulates its share of the batch in parts of at most `part` samples.
     """
     folder.mkdir()
-    repeats = -(-recipe.batch_size * steps // len(mixture))
-    mixture.head(recipe.batch_size * steps // repeats).assign(repeats=repeats).to_parquet(folder / "mixture.parquet")
+    samples = recipe.batch_size * steps
+    repeats = -(-samples // len(mixture))
+    mixture.head(-(-samples // repeats)).assign(repeats=repeats).to_parquet(folder / "mixture.parquet")
     write_json(folder / "statistics.json", STATISTICS)
     spec = {
         "run": {"model": recipe.model, "epochs": 1, "batch_size": recipe.batch_size, "log_every": 1},
