@@ -38,6 +38,19 @@ def test_solution_equals_scikit_learn(classes, count, dim):
         np.testing.assert_allclose(result, reference.predict_proba(new), atol=1e-5)
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_outliers_and_a_weak_penalty_converge(classes):
+    """Conjugate gradients alone give up on four classes."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(range(classes), [12, 24, 40, 124] if classes == 4 else [60, 140])
+    values = rng.standard_t(1.0, (200, 40)) + 0.5 * rng.standard_normal((classes, 40))[labels]
+    values = (values - values.mean(axis=0)) * np.logspace(1, -2, 40)
+    weights = fit_logistic(torch.from_numpy(values), torch.from_numpy(labels), classes, torch.tensor([0.01]).double())
+    reference = LogisticRegression(C=100, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(values, labels)
+    probability = predict_probability(torch.from_numpy(values), weights)[0].numpy()
+    np.testing.assert_allclose(probability, reference.predict_proba(values), atol=1e-5)
+
+
 def synthetic(seed=0, signal=0.7, layers=3, dim=30):
     rng = np.random.default_rng(seed)
     split = np.repeat(["train", "val", "test"], [80, 40, 60])

@@ -9,6 +9,8 @@ import torch
 TOLERANCE = 1e-8
 NEWTON_STEPS = 50
 GRADIENT_STEPS = 200
+MOST_STEPS = 5000
+LARGEST_HESSIAN = 6000
 HALVINGS = 30
 
 
@@ -44,7 +46,8 @@ def fit_logistic(features: torch.Tensor, labels: torch.Tensor, classes: int, str
     `features` are `[N, D]`, float64, best in principal axes; `labels` `[N]`, `strengths` `[S]`. K is 1 for
     two classes (the logit of class 1), else the number of classes; biases are not penalised: the problem of
     scikit-learn's LogisticRegression with C = 1 / strength. Truncated Newton method: the directions of all
-    strengths come from one preconditioned conjugate gradient, each with its own halving line search.
+    strengths come from one preconditioned conjugate gradient, each with its own halving line search; where that
+    is not enough, as with a weak penalty on outliers, Newton's equations are solved directly.
     """
     problem = _Problem(features, labels, classes, strengths)
     weights = features.new_zeros(len(strengths), problem.outputs, features.shape[1] + 1)
@@ -53,7 +56,8 @@ def fit_logistic(features: torch.Tensor, labels: torch.Tensor, classes: int, str
         active = gradient.abs().amax(dim=(1, 2)) > TOLERANCE * len(features)
         if not active.any():
             return weights
-        direction = problem.newton_direction(gradient, probability) * active[:, None, None]
+        direction = torch.zeros_like(weights)
+        direction[active] = problem.newton_direction(gradient[active], probability[:, active], problem.penalty[active])
         slope = (gradient * direction).sum(dim=(1, 2))
         step = active.to(weights)
         for _ in range(HALVINGS):
@@ -83,6 +87,7 @@ class _Problem:
         self.targets = targets[:, None, -self.outputs :]
         self.penalty = strengths[:, None, None] * torch.ones_like(self.squares)
         self.penalty[..., -1] = 0.0
+        self.jitter = 1e-12 * len(features)
 
     def loss(self, weights: torch.Tensor) -> torch.Tensor:
         return self._loss(self._logits(weights), weights)
@@ -94,33 +99,48 @@ class _Problem:
         gradient = self._back(probability - self.targets) + self.penalty * weights
         return self._loss(logits, weights), gradient, probability
 
-    def newton_direction(self, gradient: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
+    def newton_direction(
+        self, gradient: torch.Tensor, probability: torch.Tensor, penalty: torch.Tensor
+    ) -> torch.Tensor:
         """Solution of Hessian @ direction = -gradient to a residual of min(0.1, sqrt(|g| / N)) |g|."""
         curvature = (probability * (1 - probability)).sum(dim=0)
-        diagonal = curvature[:, :, None] * self.squares + self.penalty + 1e-12 * len(self.features)
+        diagonal = curvature[:, :, None] * self.squares + penalty + self.jitter
         size = _dot(gradient, gradient).sqrt()
         target = size * (size / len(self.features)).sqrt().clamp(max=0.1)
         direction, residual = torch.zeros_like(gradient), -gradient
         search = preconditioned = residual / diagonal
         product = _dot(residual, preconditioned)
-        for _ in range(GRADIENT_STEPS):
+        small = gradient[0].numel() <= LARGEST_HESSIAN
+        for _ in range(GRADIENT_STEPS if small else MOST_STEPS):
             active = _dot(residual, residual).sqrt() > target
             if not active.any():
-                break
-            image = self._hessian(search, probability)
+                return direction
+            image = self._curve(search, probability) + penalty * search
             step = torch.where(active, product / _dot(search, image), 0.0)[:, None, None]
             direction, residual = direction + step * search, residual - step * image
             preconditioned = residual / diagonal
             product, before = _dot(residual, preconditioned), product
             search = preconditioned + (product / before)[:, None, None] * search
+        if small:
+            for row in active.nonzero().flatten().tolist():
+                hessian = self._hessian(probability[:, row], penalty[row])
+                direction[row] = -torch.linalg.solve(hessian, gradient[row].flatten()).view_as(gradient[row])
         return direction
 
-    def _hessian(self, vector: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
+    def _curve(self, vector: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
+        """The Hessian of the cross-entropy, times `vector` `[S, K, D + 1]`."""
         change = self._logits(vector)
         mean = change * probability
         if self.outputs > 1:
             mean = mean.sum(dim=2, keepdim=True)
-        return self._back(probability * (change - mean)) + self.penalty * vector
+        return self._back(probability * (change - mean))
+
+    def _hessian(self, probability: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+        """The Hessian of one strength, `[K (D + 1), K (D + 1)]`, from probabilities `[N, K]`."""
+        weighted = (probability[:, :, None] * self.features[:, None]).flatten(1)
+        own = (self.features.T @ weighted).chunk(self.outputs, dim=1)
+        ridge = (penalty + self.jitter).expand(self.outputs, -1).flatten().diag()
+        return torch.block_diag(*own) - weighted.T @ weighted + ridge
 
     def _loss(self, logits: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         if self.outputs == 1:
