@@ -61,8 +61,8 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Scaled dot-product attention of [B, heads, tokens, dim] with the kernels that are fastest on its device.
 
-    On a CPU these are the two products one after the other in bf16, where PyTorch's fused kernel takes about three times
-    as long, and in compiled code, which fuses what is between them.
+    On a CPU these are the two products one after the other in bf16, where PyTorch's fused kernel takes about three
+    times as long, and in compiled code, which fuses what is between them.
     """
     if query.device.type == "cpu" and (query.dtype == torch.bfloat16 or torch.compiler.is_compiling()):
         return (query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)).softmax(-1) @ value
