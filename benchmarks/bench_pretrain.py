@@ -6,7 +6,7 @@ Rows: the matrix products of one trainer's step alone, each of its shapes as oft
 included), nothing between them; square products of 1536 for orientation; a plain textbook step on a ready batch; the
 trainer's step (data loading included, fp32); the same compiled (`machine.compile: default`), if there is a C++
 compiler, and in bf16. All run in turn, round by round, so that other load on
-the machine meets all of them; medians are printed. GFLOP/s counts what each row computes (torch's FLOP counter for the
+the machine meets all of them; medians are printed, without those of the first rounds. GFLOP/s counts what each row computes (torch's FLOP counter for the
 textbook step, which includes the work that the trainer saves; respfm.pretrain.flops for the trainer). CPU seconds are
 the fairest on a busy machine. Before them, while memory is free, whole runs of one rank with all threads and of
 `--ranks` ranks that share them, at the same batch and at four times that, accumulated in parts of `--batch` samples.
@@ -48,6 +48,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 FRONT_END = {"sample_rate": 16000, "n_fft": 400, "hop_length": 160, "n_mels": 80, "f_min": 50, "f_max": 8000}
+WARM_UP = 2  # steps in which compilers run and the heap grows
 STATISTICS = {"mean": -7.0, "std": 3.0}
 
 
@@ -129,7 +130,7 @@ def trainer_step(recipe: Recipe, machine: Machine, mixture: pd.DataFrame, shards
 def training_rate(
     recipe: Recipe, mixture: pd.DataFrame, shards: dict, folder: Path, ranks: int, threads: int, steps: int, part: int
 ) -> float:
-    """Samples per second of a run of `ranks` ranks with `threads` threads each, without the first two of its steps.
+    """Samples per second of a run of `ranks` ranks with `threads` threads each, without its first steps (WARM_UP).
 
     A rank accumulates its share of the batch in parts of at most `part` samples.
     """
@@ -151,7 +152,7 @@ def training_rate(
     if torchrun(folder / "spec.json", ranks):
         raise SystemExit(f"the run with {ranks} ranks failed")
     with open(folder / "out" / "timing.csv", newline="") as stream:
-        return statistics.median(float(row["samples_per_second"]) for row in list(csv.DictReader(stream))[2:])
+        return statistics.median(float(row["samples_per_second"]) for row in list(csv.DictReader(stream))[WARM_UP:])
 
 
 def measure_steps(
@@ -179,10 +180,10 @@ def measure_steps(
     for way, settings in ways.items():
         step = trainer_step(recipe, Machine(device="cpu", **settings), mixture, shards, workers)
         watches[f"respfm {way}"] = Stopwatch(step), recipe.batch_size * sample_flops(config)
-    for number in range(1 + rounds):
+    for number in range(WARM_UP + rounds):
         for watch, _ in watches.values():
             watch.run()
-            if number == 0:
+            if number < WARM_UP:
                 watch.wall.clear()
                 watch.cpu.clear()
     return {

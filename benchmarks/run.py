@@ -27,7 +27,7 @@ SIZES = {
     "bench_decode": ["--rounds", "1", "--real", str(REAL)],
     "bench_logmel": ["--repeats", "2", *(["--real", str(REAL)] if REAL.is_dir() else [])],
     "bench_m2d_layers": ["--clips", "8", "--rounds", "1"],
-    "bench_pretrain": ["--steps", "3"],
+    "bench_pretrain": ["--steps", "5"],
     "bench_probe": ["--tasks", "T9", "T10"],
     "bench_scale": ["--shards", "50", "--seconds", "0"],
 }
