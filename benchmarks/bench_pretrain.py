@@ -5,8 +5,8 @@
 Rows: the matrix products of one trainer's step alone, each of its shapes as often as the step needs it (attention
 included), nothing between them; square products of 1536 for orientation; a plain textbook step on a ready batch; the
 trainer's step (data loading included, fp32); the same compiled (`machine.compile: default`), if there is a C++
-compiler, and in bf16. All run in turn, round by round, so that other load on
-the machine meets all of them; medians are printed, without those of the first rounds. GFLOP/s counts what each row computes (torch's FLOP counter for the
+compiler, and in bf16. All run in turn, round by round, so that other load on the machine meets all of them; medians
+are printed, without those of the first rounds. GFLOP/s counts what each row computes (torch's FLOP counter for the
 textbook step, which includes the work that the trainer saves; respfm.pretrain.flops for the trainer). CPU seconds are
 the fairest on a busy machine. Before them, while memory is free, whole runs of one rank with all threads and of
 `--ranks` ranks that share them, at the same batch and at four times that, accumulated in parts of `--batch` samples.
