@@ -247,16 +247,11 @@ def embeddings_of_task(protocol):
     )
 
 
-def protocol_of_table(table):
-    """`table2_strict` shows the strict protocol, all others the first one of the configuration."""
-    return "strict" if table.endswith("_strict") else plan.protocols[0]
-
-
 def scores_of_table(wildcards):
     """Scores of every selected model and task; Table 1 shows none."""
     if wildcards.table == "table1":
         return []
-    return scores_under(protocol_of_table(wildcards.table))
+    return scores_under(plan.protocol_of_table(wildcards.table))
 
 
 def scores_under(protocol):
@@ -276,7 +271,7 @@ def layer_scores(wildcards):
 
 def tasks_of_table(wildcards):
     """Task tables under the protocol of a table."""
-    return results_of(f"tasks/{protocol_of_table(wildcards.table)}/{{task}}.parquet", task=plan.tasks)
+    return results_of(f"tasks/{plan.protocol_of_table(wildcards.table)}/{{task}}.parquet", task=plan.tasks)
 
 
 def embeddings_of_map(wildcards):

@@ -128,3 +128,22 @@ def test_ancestors_of_a_run_come_first():
 def test_shards_do_not_depend_on_the_machine():
     plan = Plan(settings_with({"resources": {"threads": 64}}))
     assert plan.shards_of("coughvid") == ["000", "001", "002", "003", "004"]
+
+
+@pytest.mark.parametrize(
+    ("protocols", "second"),
+    [
+        (["published"], ["table2"]),
+        (["strict"], ["table2_strict"]),
+        (["strict", "published"], ["table2", "table2_strict"]),
+    ],
+)
+def test_table_2_is_made_once_for_each_protocol(protocols, second):
+    plan = Plan(settings_with({"protocols": protocols}))
+    assert plan.tables == ["table1", *second, "table3", "table4"]
+    assert [plan.protocol_of_table(table) for table in plan.tables] == [
+        protocols[0],
+        *(name for name in ("published", "strict") if name in protocols),
+        protocols[0],
+        protocols[0],
+    ]

@@ -15,6 +15,7 @@ from respfm.retrieve.registry import pieces_of
 LABEL_SOURCE = "opera"
 LEARNING = ("batch", "epochs", "candidates")
 DESCRIBING = ("title", "note", "citation")
+SECOND_TABLE = {"table2": "published", "table2_strict": "strict"}  # its protocol by name
 
 
 def _unique(names: Iterable[str]) -> list[str]:
@@ -266,9 +267,12 @@ class Plan:
 
     @property
     def tables(self) -> list[str]:
-        """Tables 1 to 4, and Table 2 under the strict protocol where it is selected."""
-        strict = ["table2_strict"] if "strict" in self.protocols else []
-        return ["table1", "table2", *strict, "table3", "table4"]
+        """Tables 1 to 4; Table 2 once for each protocol selected."""
+        return ["table1", *(table for table, key in SECOND_TABLE.items() if key in self.protocols), "table3", "table4"]
+
+    def protocol_of_table(self, table: str) -> str:
+        """Table 2 shows the protocol of its name, all others the first one of the configuration."""
+        return SECOND_TABLE.get(table, self.protocols[0])
 
     @property
     def figures(self) -> list[str]:
@@ -288,9 +292,8 @@ class Plan:
         return {**shared, "selected": self.models, **more}
 
     def _make_table(self, table: str) -> dict:
-        protocol = "strict" if table.endswith("_strict") else self.protocols[0]
         number = int(table.removeprefix("table")[0])
-        return self._published(number=number, protocol=protocol, tasks=self.tasks)
+        return self._published(number=number, protocol=self.protocol_of_table(table), tasks=self.tasks)
 
     def _compare_models(self) -> dict:
         return self._published(tasks=self.tasks, seed=self.config["seed"])

@@ -92,7 +92,7 @@ def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Seque
     """Sentences that answer: how much ran, what came out best, how it compares."""
     counted = "1 model was" if len(selected) == 1 else f"{len(selected)} models were"
     sentences = [f"{counted} evaluated: {', '.join(model_title(name, models) for name in selected)}."]
-    frame = frames.get("table2")
+    frame = next((frames[name] for name in ("table2", "table2_strict") if name in frames), None)
     if frame is None:
         return sentences
     cells = distinct_cells(frame)
