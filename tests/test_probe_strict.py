@@ -64,6 +64,13 @@ def synthetic(seed=0, signal=0.7, layers=3, dim=30):
     return features, labels, split, patients
 
 
+def test_what_does_not_converge_is_named(monkeypatch):
+    monkeypatch.setattr(logistic, "NEWTON_STEPS", 1)
+    features, labels, split, patients = synthetic()
+    with pytest.raises(RespfmError, match=r"task T9, layer 0: .* not converged in 1 Newton steps; look for extreme"):
+        linear_probe(features, labels, split, "T9", protocol="strict", patients=patients)
+
+
 def test_scores_say_what_they_rest_on():
     features, labels, split, patients = synthetic()
     scores = linear_probe(features, labels, split, "T9", protocol="strict", patients=patients)

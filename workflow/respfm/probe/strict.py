@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from respfm.errors import RespfmError
 from respfm.probe.auroc import auroc
 from respfm.probe.data import ProbeData, ProbeOptions
 from respfm.probe.logistic import PrincipalAxes, fit_logistic, predict_probability
@@ -38,9 +39,17 @@ class Fit(NamedTuple):
 
 def probe(data: ProbeData, options: ProbeOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row of scores per layer, and the test predictions: row, patient, label, layer, p0, p1, ..."""
-    fits = map_in_threads(
-        lambda layer: fit_layer(data.layer(layer), data, options.device), data.layers, options.threads
-    )
+
+    def fit_one(layer: str) -> Fit:
+        try:
+            return fit_layer(data.layer(layer), data, options.device)
+        except ArithmeticError as error:
+            raise RespfmError(
+                f"task {data.task}, layer {layer}: {error}; look for extreme values in its embeddings, or take it out "
+                "of the model's `layers`"
+            ) from error
+
+    fits = map_in_threads(fit_one, data.layers, options.threads)
     test = data.rows["test"]
     labels = data.labels[test]
     patients = np.full(len(test), "") if data.patients is None else data.patients[test]
