@@ -13,7 +13,7 @@ import yaml
 from pretrain_corpus import MODEL, RUN, write_corpus
 from respfm.device import clip_gradients
 from respfm.errors import RespfmError
-from respfm.m2d import M2DConfig, load_checkpoint
+from respfm.m2d import M2D, M2DConfig, load_checkpoint
 from respfm.pretrain.curves import COLUMNS
 from respfm.pretrain.rank import train_from_spec
 
@@ -62,6 +62,18 @@ def test_the_first_update_has_a_learning_rate_of_zero_and_the_target_follows(spe
     assert rows[0]["lr"] == 0
     assert rows[1]["lr"] == pytest.approx(1e-2 * 8 / 256 / 9 / 2)
     assert {row["tau"] for row in rows} == {0.5}
+
+
+def test_no_epochs_give_the_random_start_with_the_statistics_of_the_data(spec, tmp_path):
+    train_from_spec({**spec, "outdir": str(tmp_path), "run": {**RUN, "epochs": 0, "seed": 3}})
+    start = load_checkpoint(tmp_path / "encoder.safetensors")
+    torch.manual_seed(3)
+    drawn = M2D(M2DConfig.from_dict(MODEL)).state_dict()
+    weights = {name: value for name, value in start.state_dict().items() if name != "norm_stats"}
+    assert all(torch.equal(value, drawn[name]) for name, value in weights.items())
+    assert start.norm_stats.mean() != drawn["norm_stats"].mean()
+    assert read_history(tmp_path) == []
+    assert (tmp_path / "curves.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize("name", ["checkpoint.pth", "encoder.safetensors"])

@@ -28,7 +28,7 @@ def plot_curves(rows: list[list[float]], title: str, paths: list[Path]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(COLUMNS)}
     with matplotlib.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(7, 4), layout="constrained")
         FigureCanvasAgg(figure)
