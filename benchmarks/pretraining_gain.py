@@ -1,15 +1,18 @@
 """What pre-training gains on real recordings: scores of a small M2D against its random start and log-mel statistics.
 
-The respiratory cycles of ICBHI are cut out first, in one folder per finding. Then config/real-gain.yaml runs once per
-seed: its own splits by patient, its own pre-training without their test patients. Snakemake makes again only what
-depends on the seed; scores of finished seeds are kept beside the results. Prints per task the mean test AUROC of the
-layer chosen on validation, and the paired differences with their standard errors over the seeds.
+    python benchmarks/pretraining_gain.py [--draws 30] [--cores 2]
+
+The respiratory cycles of ICBHI are cut out first, those of its official training and test part apart, in one folder per
+finding. Then config/real-gain.yaml pre-trains and embeds: several seeds, and each one's random start. Every task is
+split by patient again and again, and the strict probe runs on each split. Prints per task the mean test AUROC of the
+layer chosen on validation, the differences with their standard errors over the splits, and those of each seed.
 """
 
 import argparse
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -17,24 +20,39 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
+from respfm.config import load_settings, read_yaml
+from respfm.curate.tasks import build_task
+from respfm.errors import RespfmError
+from respfm.plan import Plan
+from respfm.probe.run import probe_task
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "config" / "real-gain.yaml"
 RESULTS = ROOT / "results" / "real-gain"
-ICBHI = ROOT.parent / "shared" / "data" / "real-sample" / "icbhi" / "ICBHI_final_database.zip"
-CYCLES = RESULTS / "cycles"
+ICBHI = ROOT.parent / "shared" / "data" / "real-sample" / "icbhi"
+CYCLES = RESULTS / "icbhi_cycles"
 FINDINGS = {(0, 0): "neither", (1, 0): "crackles", (0, 1): "wheezes", (1, 1): "both"}
 SECONDS = 2.1  # of an input; shorter cycles take in what follows or, at the end, precedes
-PRETRAINED = "m2d_real_gain"
-CONTROLS = {"m2d_real_random": "random weights", "logmel_stats": "log-mel statistics"}
+PRETRAINED, START, STATISTICS = "real_gain_", "real_start_", "logmel_stats"
+
+
+def official_parts(path: Path) -> dict[str, str]:
+    """`train` or `test` of each patient; the one who is in both is in `train`."""
+    rows = sorted(line.split() for line in path.read_text().splitlines())
+    in_training = {name.partition("_")[0] for name, part in rows if part == "train"}
+    return {patient: "train" if patient in in_training else "test" for patient in (name[:3] for name, _ in rows)}
 
 
 def cut_cycles() -> None:
-    """Every annotated cycle as <finding>/<recording>_<number>.wav below CYCLES, which is there once it is whole."""
-    if not ICBHI.is_file():
-        raise SystemExit(f"{ICBHI} is missing; it is part of the shared sample of real recordings")
+    """Every annotated cycle as <part>/<finding>/<recording>_<number>.wav below CYCLES, which is there when whole."""
+    database = ICBHI / "ICBHI_final_database.zip"
+    if not database.is_file():
+        raise SystemExit(f"{database} is missing; it is part of the shared sample of real recordings")
+    parts = official_parts(ICBHI / "ICBHI_challenge_train_test.txt")
     draft = CYCLES.with_name("cycles.tmp")
     shutil.rmtree(draft, ignore_errors=True)
-    with zipfile.ZipFile(ICBHI) as archive:
+    with zipfile.ZipFile(database) as archive:
         for name in sorted(name for name in archive.namelist() if name.endswith(".wav")):
             with archive.open(name) as file:
                 sound = soundfile.SoundFile(file)
@@ -44,55 +62,86 @@ def cut_cycles() -> None:
             for number, (start, end, crackles, wheezes) in enumerate(cycles):
                 end = min(max(end, start + SECONDS), len(samples) / rate)
                 start = max(0, min(start, end - SECONDS))
-                path = draft / FINDINGS[crackles, wheezes] / f"{Path(name).stem}_{number:02d}.wav"
+                stem = Path(name).stem
+                path = draft / parts[stem[:3]] / FINDINGS[crackles, wheezes] / f"{stem}_{number:02d}.wav"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 soundfile.write(path, samples[round(start * rate) : round(end * rate)], rate, sound.subtype)
     draft.rename(CYCLES)
 
 
-def run(seed: int, cores: int) -> pd.Series:
-    """Test AUROC by (task, model) of one seed."""
-    kept = RESULTS / f"seed{seed}.csv"
-    if kept.is_file():
-        return pd.read_csv(kept, index_col=[0, 1]).squeeze()
+def embed(cores: int) -> None:
+    """Pre-training and the embeddings of all models, by the workflow."""
     snakemake = str(Path(sys.executable).with_name("snakemake"))
-    options = ["--cores", str(cores), "--configfile", "config/real-gain.yaml", "--config", f"seed={seed}"]
-    subprocess.run([snakemake, "probe_all", "--quiet", "all", *options], cwd=ROOT, check=True)
-    scores = {}
-    for path in sorted((RESULTS / "scores" / "strict").glob("*/*.csv")):
-        table = pd.read_csv(path)
-        scores[path.stem, path.parent.name] = table.loc[table["chosen"], "auroc_test"].item()
-    found = pd.Series(scores)
-    found.to_csv(kept)
-    return found
+    command = [snakemake, "embed_all", "--cores", str(cores), "--configfile", str(CONFIG), "--quiet", "all"]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def splits(name: str, task: dict, recordings: pd.DataFrame, count: int) -> list[pd.DataFrame]:
+    """The first `count` draws by patient that leave no part of the task without a class."""
+    found: list[pd.DataFrame] = []
+    for seed in range(10 * count):
+        try:
+            found.append(build_task(name, task, "strict", recordings, None, seed))
+        except RespfmError:
+            continue
+        if len(found) == count:
+            return found
+    raise SystemExit(f"{name}: only {len(found)} of {10 * count} draws have every class in every part")
+
+
+def probe(plan: Plan, draws: int, cores: int) -> pd.DataFrame:
+    """Test AUROC of the chosen layer, one row per (task, draw) and one column per model."""
+    scores: dict[tuple[str, int], dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in plan.tasks:
+            entry = plan.settings.tasks[name]
+            dataset = entry["dataset"]
+            recordings = pd.read_parquet(RESULTS / "recordings" / f"{dataset}.parquet")
+            table, csv = Path(folder) / f"{name}.parquet", Path(folder) / "scores.csv"
+            for draw, frame in enumerate(tqdm(splits(name, entry, recordings, draws), desc=name)):
+                frame.to_parquet(table)
+                for model in plan.models:
+                    embeddings = RESULTS / "embeddings" / "strict" / model / f"{dataset}.h5"
+                    probe_task(embeddings, table, entry, "strict", csv, threads=cores)
+                    layers = pd.read_csv(csv)
+                    scores.setdefault((name, draw), {})[model] = layers.loc[layers["chosen"], "auroc_test"].item()
+    return pd.DataFrame(scores).T
 
 
 def summarise(scores: pd.DataFrame) -> str:
-    """Markdown table of `scores`, one row per seed and one column per (task, model)."""
-    titles = [f"{title} | gain" for title in CONTROLS.values()]
-    lines = [f"| task | pre-trained | {' | '.join(titles)} |", "|---" * (2 + 2 * len(CONTROLS)) + "|"]
-    for task in scores.columns.get_level_values(0).unique():
-        own = scores[task][PRETRAINED]
-        cells = [task, f"{own.mean():.3f}"]
-        for control in CONTROLS:
-            gain = own - scores[task][control]
-            cells += [f"{scores[task][control].mean():.3f}", f"{gain.mean():+.3f} ± {gain.sem():.3f}"]
+    """Markdown table of `scores`: means over draws and seeds, gains with standard errors over draws, gains by seed."""
+    lines = [
+        "| task | pre-trained | random start | gain | by seed | log-mel statistics | gain | by seed |",
+        "|---" * 8 + "|",
+    ]
+    own = scores.filter(regex=f"^{PRETRAINED}").rename(columns=lambda name: name.removeprefix(PRETRAINED))
+    start = scores.filter(regex=f"^{START}").rename(columns=lambda name: name.removeprefix(START))
+    for task in scores.index.get_level_values(0).unique():
+        cells = [task, f"{own.loc[task].mean(axis=None):.3f}"]
+        for control in (start.loc[task], scores.loc[task, STATISTICS]):
+            gains = own.loc[task].sub(control, axis=0)
+            over_draws = gains.mean(axis=1)
+            cells += [
+                f"{np.mean(control.to_numpy()):.3f}",
+                f"{over_draws.mean():+.3f} ± {over_draws.sem():.3f}",
+                ", ".join(f"{gain:+.3f}" for gain in gains.mean()),
+            ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=range(5))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
     start = time.monotonic()
     if not CYCLES.exists():
         cut_cycles()
-    scores = pd.DataFrame({seed: run(seed, options.cores) for seed in options.seeds}).T
-    print(scores.T.to_string(float_format="%.3f"))
-    print(summarise(scores))
-    print(f"seeds {', '.join(map(str, options.seeds))}; {(time.monotonic() - start) / 60:.0f} min")
+    embed(options.cores)
+    plan = Plan(load_settings(read_yaml(CONFIG), ROOT, CONFIG.name))
+    print(summarise(probe(plan, options.draws, options.cores)))
+    print(f"{options.draws} draws; {(time.monotonic() - start) / 60:.0f} min")
 
 
 if __name__ == "__main__":

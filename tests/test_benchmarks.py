@@ -1,10 +1,12 @@
 """`make bench`: rows are collected from the scripts and put between the marks of docs/benchmarks.md."""
 
+import collections
 import importlib
 import json
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import soundfile
 
@@ -56,14 +58,35 @@ def test_every_script_reports_and_the_page_has_its_marks(collector):
     assert page.count(collector.BEGIN) == page.count(collector.END) == 1
 
 
-def test_cycles_are_cut_by_finding_and_fill_an_input(shared_data, monkeypatch, tmp_path):
+@pytest.fixture
+def gain(monkeypatch):
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
-    gain = importlib.import_module("pretraining_gain")
-    monkeypatch.setattr(gain, "ICBHI", shared_data / "real-sample" / "icbhi" / "ICBHI_final_database.zip")
+    return importlib.import_module("pretraining_gain")
+
+
+def test_cycles_are_cut_by_part_and_finding_and_fill_an_input(gain, shared_data, monkeypatch, tmp_path):
+    monkeypatch.setattr(gain, "ICBHI", shared_data / "real-sample" / "icbhi")
     monkeypatch.setattr(gain, "CYCLES", tmp_path / "cycles")
     gain.cut_cycles()
-    counts = {folder.name: len(list(folder.iterdir())) for folder in (tmp_path / "cycles").iterdir()}
-    assert counts == {"neither": 787, "crackles": 173, "wheezes": 168, "both": 67}
-    lengths = [soundfile.info(path).duration for path in tmp_path.rglob("*.wav")]
+    paths = list(tmp_path.rglob("*.wav"))
+    assert collections.Counter(path.parent.name for path in paths) == {
+        "neither": 787,
+        "crackles": 173,
+        "wheezes": 168,
+        "both": 67,
+    }
+    train, test = ({path.name[:3] for path in paths if part in path.parts} for part in ("train", "test"))
+    assert (len(train), len(test), train & test) == (26, 19, set())
+    lengths = [soundfile.info(path).duration for path in paths]
     assert min(lengths) > 2.09
     assert max(lengths) < 20
+
+
+def test_gains_are_paired_by_draw_and_seed(gain):
+    rows = pd.MultiIndex.from_tuples([("T10", 0), ("T10", 1)])
+    columns = ["real_gain_0", "real_gain_1", "real_start_0", "real_start_1", "logmel_stats"]
+    scores = pd.DataFrame([[0.8, 0.7, 0.5, 0.6, 0.7], [0.9, 0.9, 0.6, 0.7, 0.7]], index=rows, columns=columns)
+    row = gain.summarise(scores).splitlines()[-1]
+    assert row == (
+        "| T10 | 0.825 | 0.600 | +0.225 ± 0.025 | +0.300, +0.150 | 0.700 | +0.125 ± 0.075 | +0.150, +0.100 |"
+    )
