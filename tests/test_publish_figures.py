@@ -198,3 +198,15 @@ def test_a_protocol_answers_only_for_its_own_pre_training_lists(tmp_path):
     shares = draw("audit", tmp_path).dropna(subset="listed").groupby("protocol")["listed"].max()
     assert shares["published"] > 0
     assert shares["strict"] == 0
+
+
+@pytest.mark.parametrize("runs", [["trained", "start"], ["start"]])
+def test_curves_of_a_run_without_epochs_are_empty(tmp_path, runs):
+    histories = {run: write_history(tmp_path, run) for run in runs}
+    header = histories["start"].read_text().splitlines()[0]
+    histories["start"].write_text(f"{header}\n")
+    stem = tmp_path / "figures" / "curves"
+    plot_curves(histories=histories, data_kind="synthetic", style=STYLE, stem=stem)
+    numbers = pd.read_csv(stem.with_suffix(".csv"), comment="#")
+    assert set(numbers["run"]) == {*runs} - {"start"}
+    assert stem.with_suffix(".svg").stat().st_size > 0

@@ -1,5 +1,6 @@
 """Loss curves of all pre-training runs in one picture."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 from respfm.publish.style import LINES, figure_style, new_figure, save_figure
 
 PANELS = {"loss": "Loss", "target_std": "Standard deviation of the target"}
+NUMBERS = defaultdict(lambda: "float64", step="int64")  # even in the history of a run of no epochs, which has no rows
 
 
 def plot_curves(*, histories: Mapping[str, Path], data_kind: str, style: Path, stem: Path) -> None:
@@ -15,7 +17,7 @@ def plot_curves(*, histories: Mapping[str, Path], data_kind: str, style: Path, s
 
     `histories` maps each run to its history.csv with the columns epoch, loss and target_std.
     """
-    data = pd.concat(pd.read_csv(path).assign(run=run) for run, path in histories.items())
+    data = pd.concat(pd.read_csv(path, dtype=NUMBERS).assign(run=run) for run, path in histories.items())
     with figure_style(style) as colours:
         figure = new_figure(7.2, 3.2)
         for axes, (column, title) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
