@@ -107,7 +107,7 @@ def _check_weights(model: str, entry: dict[str, Any], checkpoint: Path | None) -
                     "get it again, or give a checkpoint of your own an entry of its own in config/models.yaml"
                 ) from error
         return
-    if entry.get("weights") not in ("published", "own"):
+    if entry.get("weights") not in ("published", "own") and "run" not in entry:
         return
     if published:
         source = f"get {published['url']} (licence: {published['licence']}) and name the file"
