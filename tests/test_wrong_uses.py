@@ -298,7 +298,7 @@ COMMANDS = {
     "published weights not given": (embed("good.wav", "beats"), "get https://", "licence", "with --checkpoint"),
     "weights under a licence": (embed("good.wav", "m2d"), "get https://github.com/nttcslab", "NTT evaluation licence"),
     "own weights not given": (embed("good.wav", "m2d_demo"), "encoder.safetensors", "(demo_as) with --checkpoint"),
-    "a random start not given": (embed("good.wav", "m2d_real_random"), "encoder.safetensors", "(real_start) with --checkpoint"),
+    "a start not given": (embed("good.wav", "m2d_real_random"), "safetensors", "(real_start) with --checkpoint"),
     "checkpoint that is not there": (
         embed("good.wav", "m2d", "--checkpoint", "lost.pth"),
         "lost.pth: there is no such checkpoint file",
