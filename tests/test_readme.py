@@ -126,7 +126,7 @@ def test_evaluate_your_own_checkpoint(user):
     for task in [f"T{number}" for number in range(5, 12)]:
         scores = pd.read_csv(results / "scores" / "strict" / "my_model" / f"{task}.csv")
         assert scores["auroc_test"].between(0, 1).all()
-    assert "My M2D" in (results / "tables" / "table2.md").read_text()
+    assert "My M2D" in (results / "tables" / "table2_strict.md").read_text()
     assert (results / "figures" / "layers_my_model.svg").is_file()
 
 
