@@ -45,8 +45,8 @@ def probe(data: ProbeData, options: ProbeOptions) -> tuple[pd.DataFrame, pd.Data
             return fit_layer(data.layer(layer), data, options.device)
         except ArithmeticError as error:
             raise RespfmError(
-                f"task {data.task}, layer {layer}: {error}; look for extreme values in its embeddings, or take it out "
-                "of the model's `layers`"
+                f"task {data.task}, layer {layer}: {error}; look for extreme values in its embeddings, or leave the "
+                "model out of `models`"
             ) from error
 
     fits = map_in_threads(fit_one, data.layers, options.threads)
