@@ -79,14 +79,16 @@ def embed(cores: int) -> None:
 def splits(name: str, task: dict, recordings: pd.DataFrame, count: int) -> list[pd.DataFrame]:
     """The first `count` draws by patient that leave no part of the task without a class."""
     found: list[pd.DataFrame] = []
+    reason = ""
     for seed in range(10 * count):
         try:
             found.append(build_task(name, task, "strict", recordings, None, seed))
-        except RespfmError:
+        except RespfmError as error:
+            reason = str(error)
             continue
         if len(found) == count:
             return found
-    raise SystemExit(f"{name}: only {len(found)} of {10 * count} draws have every class in every part")
+    raise SystemExit(f"only {len(found)} of {10 * count} draws can be used; the last that cannot: {reason}")
 
 
 def probe(plan: Plan, draws: int, cores: int) -> pd.DataFrame:
