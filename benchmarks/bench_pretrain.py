@@ -65,15 +65,17 @@ def write_store(folder: Path, clips: int = 64, frames: int = 1001) -> tuple[pd.D
 class MatrixProducts(TorchDispatchMode):
     """Counts the matrix products that run inside, by the sizes and strides of their two operands."""
 
-    NAMES = ("mm", "addmm", "bmm", "baddbmm")
+    NAMES = ("mm", "addmm", "bmm", "baddbmm", "linear")
 
     def __init__(self):
         super().__init__()
         self.counts = collections.Counter()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function.overloadpacket.__name__ in self.NAMES:
-            self.counts[tuple((tuple(x.shape), x.stride()) for x in args[-2:])] += 1
+        name = function.overloadpacket.__name__
+        if name in self.NAMES:
+            pair = (args[0].flatten(0, -2), args[1].t()) if name == "linear" else args[-2:]
+            self.counts[tuple((tuple(x.shape), x.stride()) for x in pair)] += 1
         return function(*args, **(kwargs or {}))
 
     def calls(self) -> tuple[Callable[[], None], int]:

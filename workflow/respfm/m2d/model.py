@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from respfm.errors import RespfmError
+from respfm.linear import Linear
 from respfm.m2d import losses
 from respfm.m2d.config import M2DConfig
 from respfm.m2d.encoder import M2DEncoder
@@ -50,12 +51,12 @@ class M2D(M2DEncoder):
         predicts_pixels = config.objective == "msm_mae"
         self.mask_token = initial_token(width)
         self.decoder_pos_embed = nn.Parameter(sincos_positions(width, config.grid), requires_grad=False)
-        self.decoder_embed = nn.Linear(config.dim, width)
+        self.decoder_embed = Linear(config.dim, width)
         self.decoder_blocks = nn.ModuleList(
             Block(width, config.decoder_heads, config.mlp_ratio) for _ in range(config.decoder_depth)
         )
         self.decoder_norm = nn.LayerNorm(width, eps=NORM_EPSILON)
-        self.decoder_pred = nn.Linear(
+        self.decoder_pred = Linear(
             width, config.patch_size[0] * config.patch_size[1] if predicts_pixels else config.dim
         )
         added = [self.decoder_embed, self.decoder_blocks, self.decoder_pred]
@@ -66,7 +67,7 @@ class M2D(M2DEncoder):
             self.target_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON).requires_grad_(False)
             added.append(self.target_blocks)
         if config.objective == "m2d_x":
-            self.offline_predictor = nn.Linear(config.grid[0] * config.dim, config.offline_dim)
+            self.offline_predictor = Linear(config.grid[0] * config.dim, config.offline_dim)
             added.append(self.offline_predictor)
         for module in added:
             module.apply(initialise)
