@@ -21,7 +21,7 @@ from respfm.files import named_trouble
 from respfm.shard import write_clips
 from respfm.workers import map_batches
 
-_BATCH_SIZE = 8
+_BATCH_SIZE = 16
 
 
 @dataclasses.dataclass(frozen=True)

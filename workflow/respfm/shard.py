@@ -35,6 +35,7 @@ CURE = "Delete it and run the workflow again to rebuild it."
 _HEADER_BYTES = 4096
 _UNSIGNED = b"0" * 64
 _BLOCK_BYTES = 1 << 22
+_WRITE_BYTES = 1 << 20  # at once; clip by clip takes half as long again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,7 @@ def write_clips(
                 "definition": definition,
                 "digest": _UNSIGNED.decode(),
             }
-        with temporary.open("r+b") as stream:
+        with temporary.open("r+b", buffering=_WRITE_BYTES) as stream:
             stream.seek(header["frames_at"])
             for length, clip in zip(lengths, clips, strict=True):
                 if clip.shape != (length, shape[1]):
