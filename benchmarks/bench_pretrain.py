@@ -8,8 +8,8 @@ trainer's step (data loading included, fp32); the same compiled (`machine.compil
 compiler, and in bf16. All run in turn, round by round, so that other load on the machine meets all of them; medians
 are printed, without those of the first rounds. GFLOP/s counts what each row computes (torch's FLOP counter for the
 textbook step, which includes the work that the trainer saves; respfm.pretrain.flops for the trainer). CPU seconds are
-the fairest on a busy machine. Before them, while memory is free, whole runs of one rank with all threads and of
-`--ranks` ranks that share them, at the same batch and at four times that, accumulated in parts of `--batch` samples.
+the fairest on a busy machine. Before them, while memory is free, whole runs in turn: one rank with all threads, and
+`--ranks` ranks that share the threads, with a batch of `--batch` for each of them, and with one for all of them.
 """
 
 import argparse
@@ -129,13 +129,10 @@ def trainer_step(recipe: Recipe, machine: Machine, mixture: pd.DataFrame, shards
     return lambda: learner.update(next(stream), 1e-4, 0.9999)
 
 
-def training_rate(
-    recipe: Recipe, mixture: pd.DataFrame, shards: dict, folder: Path, ranks: int, threads: int, steps: int, part: int
-) -> float:
-    """Samples per second of a run of `ranks` ranks with `threads` threads each, without its first steps (WARM_UP).
-
-    A rank accumulates its share of the batch in parts of at most `part` samples.
-    """
+def training_rates(
+    recipe: Recipe, mixture: pd.DataFrame, shards: dict, folder: Path, ranks: int, threads: int, steps: int
+) -> list[float]:
+    """Samples per second by step of a run of `ranks` ranks with `threads` threads each, after WARM_UP steps."""
     folder.mkdir()
     samples = recipe.batch_size * steps
     repeats = -(-samples // len(mixture))
@@ -148,13 +145,27 @@ def training_rate(
         "statistics": str(folder / "statistics.json"),
         "outdir": str(folder / "out"),
         "workers": 1,
-        "machine": {"device": "cpu", "threads": threads, "accumulation": -(-recipe.batch_size // (ranks * part))},
+        "machine": {"device": "cpu", "threads": threads},
     }
     write_json(folder / "spec.json", spec)
     if torchrun(folder / "spec.json", ranks):
         raise SystemExit(f"the run with {ranks} ranks failed")
     with open(folder / "out" / "timing.csv", newline="") as stream:
-        return statistics.median(float(row["samples_per_second"]) for row in list(csv.DictReader(stream))[WARM_UP:])
+        return [float(row["samples_per_second"]) for row in csv.DictReader(stream)][WARM_UP:]
+
+
+def compare_ranks(
+    recipe: Recipe, mixture: pd.DataFrame, shards: dict, folder: Path, ranks: int, threads: int, steps: int
+) -> dict[str, float]:
+    """Median samples per second of one rank, and of `ranks` with a batch for each and with one for all."""
+    each = dataclasses.replace(recipe, batch_size=ranks * recipe.batch_size)
+    runs = {"one rank": (recipe, 1), "for each": (each, ranks), "for all": (recipe, ranks)}
+    rates = {name: [] for name in runs}
+    for number in range(2):
+        for name, (settings, several) in runs.items():
+            place, share = folder / f"{name} {number}", threads // several or 1
+            rates[name] += training_rates(settings, mixture, shards, place, several, share, steps)
+    return {name: statistics.median(values) for name, values in rates.items()}
 
 
 def measure_steps(
@@ -212,12 +223,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         mixture, shards = write_store(Path(name))
         rates = {}
-        for batch, steps in ((options.batch, 8), (4 * options.batch, 5)) if options.ranks > 1 else ():
-            larger = dataclasses.replace(recipe, batch_size=batch)
-            for ranks in (1, options.ranks):
-                folder, threads = Path(name) / f"{batch}-{ranks}", options.threads // ranks or 1
-                rate = training_rate(larger, mixture, shards, folder, ranks, threads, steps, options.batch)
-                rates.setdefault(batch, []).append(rate)
+        if options.ranks > 1:
+            steps = max(options.steps, WARM_UP + 1)
+            rates = compare_ranks(recipe, mixture, shards, Path(name), options.ranks, options.threads, steps)
         rows = measure_steps(recipe, mixture, shards, options.steps, options.workers)
         print(f"{what}, {options.steps} rounds")
         print_rows(rows, options.batch)
@@ -231,9 +239,11 @@ def main() -> None:
                 beside = f"its products alone {alone:.0f} GFLOP/s"
                 report(f"{what}, rate{title}", f"{rate:.0f} GFLOP/s", beside, rate / alone)
         report(f"{what}, bf16", f"{reduced:.2f} s", f"fp32 {step:.2f} s", step / reduced)
-        for batch, (one, several) in rates.items():
-            case = f"M2D ViT-B, 80 x 608, batch {batch}, {options.threads} threads, {options.ranks} ranks"
-            report(case, f"{several:.2f} samples/s", f"1 rank {one:.2f}", several / one)
+        for shared in ("for each", "for all") if rates else ():
+            case = f"M2D ViT-B, 80 x 608, {options.ranks} ranks of {options.threads // options.ranks or 1} threads"
+            one, several = rates["one rank"], rates[shared]
+            beside = f"1 rank of {options.threads}, batch {options.batch}: {one:.2f}"
+            report(f"{case}, batch {options.batch} {shared}", f"{several:.2f} samples/s", beside, several / one)
 
 
 def print_rows(rows: dict[str, tuple[float, float, float]], batch: int) -> None:
