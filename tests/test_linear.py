@@ -14,8 +14,9 @@ needs_operator = pytest.mark.skipif(
 
 @pytest.fixture
 def onednn(monkeypatch):
-    """oneDNN's product, whatever the processor."""
+    """oneDNN's product, whatever the processor and the size."""
     monkeypatch.setattr(module, "ONEDNN_IS_FASTER", True)
+    monkeypatch.setattr(module, "SMALL_WEIGHT", 0)
 
 
 def both(x: torch.Tensor, bias: bool = True) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -86,7 +87,14 @@ def test_only_for_processors_of_amd(tmp_path, monkeypatch, vendor, chosen):
     assert module.onednn_is_faster() == (chosen and hasattr(torch.ops.mkldnn, "_linear_pointwise"))
 
 
-def test_on_other_processors_it_is_pytorch_own(monkeypatch):
-    monkeypatch.setattr(module, "ONEDNN_IS_FASTER", False)
-    layer = Linear(40, 24)
-    assert torch.equal(layer(BATCH), F.linear(BATCH, layer.weight, layer.bias))
+@pytest.mark.parametrize(
+    ("faster", "features", "used"), [(True, 2048, True), (True, 1024, False), (False, 2048, False)]
+)
+def test_used_for_large_weights_where_it_is_faster(monkeypatch, faster, features, used):
+    monkeypatch.setattr(module, "ONEDNN_IS_FASTER", faster)
+    calls = []
+    monkeypatch.setattr(module._Product, "apply", lambda *arguments: calls.append(arguments))
+    x, layer = torch.randn(3, 64), Linear(64, features)
+    result = layer(x)
+    assert bool(calls) == used
+    assert used or torch.equal(result, F.linear(x, layer.weight, layer.bias))
