@@ -63,8 +63,8 @@ ONEDNN_IS_FASTER = onednn_is_faster()
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x [..., in], weight [out, in], bias [out] -> [..., out]."""
-    fp32 = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
-    if ONEDNN_IS_FASTER and x.device.type == "cpu" and fp32 and weight.numel() > SMALL_WEIGHT:
+    large = ONEDNN_IS_FASTER and x.device.type == "cpu" and weight.numel() > SMALL_WEIGHT
+    if large and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
         return _Product.apply(x, weight, bias)
     return F.linear(x, weight, bias)
 
