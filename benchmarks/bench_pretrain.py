@@ -2,8 +2,8 @@
 
     python benchmarks/bench_pretrain.py [--batch 8] [--steps 5] [--threads 2] [--ranks 2]
 
-Rows: the matrix products of one trainer's step alone, each of its shapes as often as the step needs it (attention
-included), nothing between them; square products of 1536 for orientation; a plain textbook step on a ready batch; the
+Rows: the matrix products of one trainer's step alone by torch.matmul, each of its shapes as often as the step needs it
+(attention included), nothing between them (on AMD the step itself has a faster library, respfm.linear); square products of 1536 for orientation; a plain textbook step on a ready batch; the
 trainer's step (data loading included, fp32); the same compiled (`machine.compile: default`), if there is a C++
 compiler, and in bf16. All run in turn, round by round, so that other load on the machine meets all of them; medians
 are printed, without those of the first rounds. GFLOP/s counts what each row computes (torch's FLOP counter for the
@@ -236,7 +236,7 @@ def main() -> None:
                 wall, _, flops = rows[label]
                 report(f"{what}, one step{title}", f"{wall:.2f} s", f"textbook step {textbook:.2f} s", textbook / wall)
                 rate = flops / wall / 1e9
-                beside = f"its products alone {alone:.0f} GFLOP/s"
+                beside = f"its products by torch.matmul {alone:.0f} GFLOP/s"
                 report(f"{what}, rate{title}", f"{rate:.0f} GFLOP/s", beside, rate / alone)
         report(f"{what}, bf16", f"{reduced:.2f} s", f"fp32 {step:.2f} s", step / reduced)
         for shared in ("for each", "for all") if rates else ():
