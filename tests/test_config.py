@@ -120,6 +120,13 @@ def test_parameters_hold_only_what_a_rule_needs():
     assert plan.parameters("extract_embeddings", **embed) == changed.parameters("extract_embeddings", **embed)
 
 
+@pytest.mark.parametrize(("protocol", "again"), [("published", True), ("strict", False)])
+def test_only_the_published_crops_depend_on_the_seed(protocol, again):
+    names = {"protocol": protocol, "model": "m2d_demo", "dataset": "kauh"}
+    before, after = (Plan(settings_with({"seed": seed})).parameters("extract_embeddings", **names) for seed in (0, 1))
+    assert (before != after) == again
+
+
 def test_ancestors_of_a_run_come_first():
     plan = Plan(settings_with({"models": ["m2d_demo_resp"], "figures": {"layers": [], "embedding_map": ""}}))
     assert plan.runs == ["demo_as", "demo_as_resp", "demo_as_resp_strict"]

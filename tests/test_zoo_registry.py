@@ -122,3 +122,10 @@ def test_the_sigmoid_of_dasheng_is_the_layer_of_the_published_protocol_alone():
     plan = Plan(load_settings(config, REPOSITORY, "my.yaml"))
     layers = {rule: json.loads(plan.parameters(rule, model="dasheng", task="T7"))["default_layer"] for rule in PROBES}
     assert layers == {"train_probe": "sigmoid", "fit_probe": "block40"}
+
+
+@pytest.mark.parametrize(("first", "layer"), [("published", "sigmoid"), ("strict", "block40")])
+def test_a_map_shows_the_layer_of_the_protocol_whose_embeddings_it_reads(first, layer):
+    change = {"models": ["dasheng"], "protocols": [first], "figures": {"layers": [], "embedding_map": "dasheng"}}
+    plan = Plan(load_settings(merge(CONFIG, change), REPOSITORY, "my.yaml"))
+    assert json.loads(plan.parameters("plot_embedding_map", task="T7"))["models"]["dasheng"]["default_layer"] == layer

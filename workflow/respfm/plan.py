@@ -225,9 +225,11 @@ class Plan:
     def _extract_embeddings(self, protocol: str, model: str, dataset: str) -> dict:
         entry, embed = self.settings.models[model], self.config["embed"]
         quirks, batch_size, precision = {}, embed["batch_size"], embed["precision"]
+        seed = 0  # strict embeddings draw nothing, so that another seed is no reason to make them again
         if protocol == "published":
             quirks = entry["published_options"] | entry["published_dataset_options"].get(dataset, {})
             batch_size, precision = entry.get("published_batch", batch_size), "fp32"
+            seed = self.config["seed"]
         return {
             "family": entry["family"],
             "layers": entry.get("layers"),
@@ -237,7 +239,7 @@ class Plan:
             "pool": self.settings.datasets[dataset]["pool"],
             "protocol": protocol,
             "model": model,
-            "seed": self.config["seed"],
+            "seed": seed,
             "batch_size": batch_size,
             "precision": precision,
         }
@@ -258,12 +260,17 @@ class Plan:
         entry, options = self.settings.tasks[task], self.config["probe"]
         training = {key: entry[key] for key in LEARNING}
         training["epochs"] = options.get("epochs", training["epochs"])
-        shared, quirks = self._fit_probe(model, task), self.settings.models[model]["published_options"]
-        layer = quirks.get("default_layer", shared["default_layer"])
-        return {"training": training, "runs": options["runs"], **shared, "default_layer": layer}
+        layer = self.default_layer(model, "published")
+        return {"training": training, "runs": options["runs"], "seed": self.config["seed"], "default_layer": layer}
 
     def _fit_probe(self, model: str, task: str) -> dict:
-        return {"seed": self.config["seed"], "default_layer": self.settings.models[model].get("default_layer")}
+        return {"seed": self.config["seed"], "default_layer": self.default_layer(model, "strict")}
+
+    def default_layer(self, model: str, protocol: str) -> str | None:
+        """The layer that tables and maps show under `protocol`; None for the one that the encoder itself prefers."""
+        entry = self.settings.models[model]
+        quirks = entry["published_options"] if protocol == "published" else {}
+        return quirks.get("default_layer", entry.get("default_layer"))
 
     @property
     def tables(self) -> list[str]:
@@ -316,10 +323,11 @@ class Plan:
 
     def _plot_embedding_map(self, task: str) -> dict:
         model = self.config["figures"]["embedding_map"]
+        layer = self.default_layer(model, self.protocols[0])
         return {
             "task": task,
             "model": model,
-            "models": {model: self.described_models()[model]},
+            "models": {model: {**self.described_models()[model], "default_layer": layer}},
             "data_kind": self.config["data_kind"],
             "seed": self.config["seed"],
         }
