@@ -64,7 +64,7 @@ def test_the_first_update_has_a_learning_rate_of_zero_and_the_target_follows(spe
     assert {row["tau"] for row in rows} == {0.5}
 
 
-def test_no_epochs_give_the_random_start_with_the_statistics_of_the_data(spec, tmp_path):
+def test_no_epochs_give_the_random_start_with_the_statistics_of_the_data(spec, tmp_path, capsys):
     train_from_spec({**spec, "outdir": str(tmp_path), "run": {**RUN, "epochs": 0, "seed": 3}})
     start = load_checkpoint(tmp_path / "encoder.safetensors")
     torch.manual_seed(3)
@@ -74,6 +74,9 @@ def test_no_epochs_give_the_random_start_with_the_statistics_of_the_data(spec, t
     assert start.norm_stats.mean() != drawn["norm_stats"].mean()
     assert read_history(tmp_path) == []
     assert (tmp_path / "curves.png").stat().st_size > 0
+    printed = capsys.readouterr().out
+    assert "no step to train, peak memory" in printed
+    assert "samples/s" not in printed
 
 
 @pytest.mark.parametrize("name", ["checkpoint.pth", "encoder.safetensors"])

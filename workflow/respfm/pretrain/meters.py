@@ -105,7 +105,10 @@ class Timing:
         self.last, self.last_step = now, step
         return rate
 
-    def overall(self) -> tuple[float, float, float]:
-        """Samples per second, FLOP/s and utilisation since the start."""
-        rate = (self.last_step - self.first_step) * self.batch_size / max(self.last - self.started, 1e-9)
-        return rate, rate * self.sample_flops, rate * self.sample_flops / self.peak_flops
+    def overall(self) -> str:
+        """Samples per second, GFLOP/s and utilisation since the start, in words; says so if no step was taken."""
+        if self.last_step == self.first_step:
+            return "no step to train"
+        rate = (self.last_step - self.first_step) * self.batch_size / (self.last - self.started)
+        flops = rate * self.sample_flops
+        return f"{rate:.1f} samples/s, {flops / 1e9:.1f} GFLOP/s = {flops / self.peak_flops:.0%} of peak"

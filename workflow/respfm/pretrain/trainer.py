@@ -290,11 +290,8 @@ class Trainer:
         export_encoder(self.learner.model, norm_stats, self.outdir / "encoder.safetensors")
         write_history(self.outdir / "history.csv", self.rows)
         plot_curves(self.rows, title, [self.outdir / "curves.pdf", self.outdir / "curves.png"])
-        rate, flops, utilisation = self.timing.overall()
-        self.say(
-            f"{rate:.1f} samples/s, {flops / 1e9:.1f} GFLOP/s = {utilisation:.0%} of peak, "
-            f"peak memory {devices.peak_memory(self.learner.device) / 2**30:.2f} GiB"
-        )
+        memory = devices.peak_memory(self.learner.device) / 2**30
+        self.say(f"{self.timing.overall()}, peak memory {memory:.2f} GiB")
         self.say(
             f"for the authors' tools, checkpoint.pth goes into a folder named "
             f"{reference_name(self.learner.model.config, self.outdir.name)}"
