@@ -189,6 +189,16 @@ def test_a_change_runs_exactly_what_depends_on_it(demo, name):
     assert demo.jobs() == {}
 
 
+def test_finished_pre_training_can_be_kept_when_its_code_has_changed(demo):
+    keep = ("--touch", "--", "pretrain_all")
+    with demo.edited("workflow/respfm/pretrain/meters.py", "\nimport ", "\nEXTRA = 1\nimport "):
+        assert demo.jobs("--", "pretrain_all") == {"pretrain_encoder": 3, "pretrain_all": 1}
+        demo.snakemake(*keep)
+        assert demo.jobs() == {}
+    demo.snakemake(*keep)
+    assert demo.jobs() == {}
+
+
 def test_one_recording_runs_its_data_set_again(demo, results):
     """A recording replaced in the mirror of KAUH: its data set, its task, and nothing that was pre-trained."""
     manifest = results / "mirror" / "kauh" / "MANIFEST.csv"
