@@ -8,6 +8,7 @@ import soundfile
 import torch
 from respfm.embed import embed_dataset, published_window
 from respfm.encoders.base import WHOLE_RECORDING, Crop
+from respfm.errors import RespfmError
 
 RATE = 100
 RAMP = np.arange(15 * RATE, dtype=np.float32)
@@ -58,3 +59,26 @@ def test_statistics_and_crop_of_the_encoder_are_used(tmp_path):
     mean = (12.3 * 0.1 + 1.7 * 0.8) / 14
     with h5py.File(tmp_path / "out.h5") as file:
         np.testing.assert_allclose(file["layers/loudness"][:, 0], [0.1 / mean, 0.8 / mean], rtol=1e-4)
+
+
+class BatchSize:
+    """How many clips came together."""
+
+    sample_rate, layers, default_layer = 1000, ["size"], "size"
+
+    def embed(self, waveforms, lengths=None):
+        return {"size": torch.full((len(waveforms), 1), float(len(waveforms)))}
+
+
+def test_batches_are_as_large_as_those_of_the_released_code(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 1000)
+    recordings = pd.DataFrame({"id": [f"r{number:03d}" for number in range(600)], "path": "a.wav"})
+    embed_dataset(BatchSize(), recordings, tmp_path, "published", tmp_path / "out.h5", batch_size=256)
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["layers/size"][:, 0].tolist() == [256] * 512 + [88] * 88
+
+
+def test_statistics_that_an_encoder_cannot_take_are_refused(tmp_path):
+    recordings = pd.DataFrame({"id": ["a"], "path": ["a.wav"]})
+    with pytest.raises(RespfmError, match="BatchSize takes no statistics of its training recordings"):
+        embed_dataset(BatchSize(), recordings, tmp_path, "strict", tmp_path / "out.h5", training=["a"])

@@ -35,7 +35,7 @@ from respfm.waveforms import decode_waveforms, read_waveforms
 WINDOW_SECONDS = 10
 SHORTEST_TAIL_SECONDS = 1
 WAITING_SECONDS = 1280
-"""Sound that may wait in memory for windows of its length."""
+"""Sound that may wait in memory for windows of its length; as much as a batch if that is more."""
 FORMAT = "respfm-embeddings-1"
 log = logging.getLogger(__name__)
 
@@ -183,8 +183,13 @@ def embed_dataset(
                 yield from strict_windows(row, waveform, rate)
 
     def batched(action: str, chosen: pd.DataFrame) -> Iterator[list[Window]]:
-        return batches(windows(action, chosen), batch_size, WAITING_SECONDS * rate)
+        waiting = max(WAITING_SECONDS, WINDOW_SECONDS * batch_size)
+        return batches(windows(action, chosen), batch_size, waiting * rate)
 
+    if len(training) and not hasattr(encoder, "fit_statistics"):
+        raise RespfmError(
+            f"{type(encoder).__name__} takes no statistics of its training recordings; remove `statistics: training`"
+        )
     if hasattr(encoder, "fit_statistics"):
         heard = recordings if protocol == "published" else recordings[recordings["id"].isin(training)]
         if len(heard):
