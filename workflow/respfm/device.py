@@ -29,7 +29,11 @@ PEAK_FLOPS = {
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The CUDA device of this local rank if there is one and `name` is `auto`, else the CPU; or as named."""
+    """The CUDA device of this local rank if there is one and `name` is `auto`, else the CPU; or as named.
+
+    On CUDA, fp32 convolutions are in fp32 (by default cuDNN rounds their inputs to TF32, which the spectrogram of
+    OpenL3 shows) and by the same algorithm each time.
+    """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise RespfmError(f"device {name!r} is not known; it is auto, cpu, cuda or cuda:<number>")
     if name == "auto":
@@ -39,7 +43,8 @@ def choose_device(name: str = "auto") -> torch.device:
             raise RespfmError(f"device {name} was asked for, but there is no usable GPU; set it to auto or cpu.")
         device = torch.device(name if ":" in name else f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
         torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
         return device
     return torch.device(name)
 
