@@ -16,6 +16,7 @@ import pytest
 import torch
 from pretrain_corpus import RUN, write_corpus
 from respfm.interruption import Interrupted, Requests
+from respfm.pretrain import trainer
 from respfm.pretrain.rank import train_from_spec
 from respfm.state import StateDirectory
 
@@ -99,7 +100,25 @@ def test_ten_interruptions_at_random_moments_leave_no_trace(server, spec, unbrok
     assert newest_step(outdir) > STEPS // 2
     assert finish(start(server, spec, outdir, workers=1)) == 0
     assert contents(outdir) == unbroken
-    assert not list(outdir.glob("state/*"))
+    assert [path.name[:13] for path in outdir.glob("state/finished-*/*")] == [f"step{STEPS:09d}"]
+    assert len(list(outdir.glob("state/*"))) == 1
+
+
+def test_outputs_that_are_lost_are_written_again_without_training_unless_the_code_has_changed(
+    spec, unbroken, tmp_path, monkeypatch, capsys
+):
+    """Snakemake removes the outputs of a job that was killed before it had noted them."""
+    again = {**spec, "outdir": str(tmp_path)}
+    for code, first_line in (("one", ""), ("one", f"continuing after step {STEPS} of {STEPS}"), ("two", "")):
+        monkeypatch.setattr(trainer, "code_digest", lambda path, code=code: code)
+        for name in OUTPUTS:
+            (tmp_path / name).unlink(missing_ok=True)
+        train_from_spec(again)
+        assert contents(tmp_path) == unbroken
+        printed = capsys.readouterr().out
+        assert ("continuing" in printed) == bool(first_line)
+        assert first_line in printed
+    assert len(list(tmp_path.glob("state/*"))) == 1
 
 
 def test_a_stop_at_the_last_step_leaves_the_outputs_to_the_next_start(spec, unbroken, tmp_path, monkeypatch):
@@ -137,7 +156,9 @@ def test_another_recipe_data_or_start_never_continues_a_state(server, spec, tmp_
     ):
         assert finish(start(server, spec, outdir, machine={"save_every_steps": 1000}, **changed)) == 0
         assert "continuing" not in (outdir / "log").read_text()
-        assert list(outdir.glob("state/*")) == [kept]
+        states = set(outdir.glob("state/*"))
+        assert kept in states
+        assert len(states) == 2
 
 
 def test_a_damaged_state_is_passed_over(server, spec, unbroken, tmp_path):

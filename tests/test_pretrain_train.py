@@ -15,7 +15,9 @@ from respfm.device import clip_gradients
 from respfm.errors import RespfmError
 from respfm.m2d import M2D, M2DConfig, load_checkpoint
 from respfm.pretrain.curves import COLUMNS
+from respfm.pretrain.learner import Learner
 from respfm.pretrain.rank import train_from_spec
+from respfm.pretrain.settings import Machine, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def umask() -> int:
 def test_a_run_learns_and_writes_its_files(spec, trained):
     names = {path.name for path in trained.iterdir()}
     assert names >= {"encoder.safetensors", "checkpoint.pth", "history.csv", "curves.pdf", "curves.png", "timing.csv"}
-    assert {(trained / name).stat().st_mode for name in names - {"tensorboard"}} == {0o100666 & ~umask()}
+    assert {(trained / name).stat().st_mode for name in names - {"tensorboard", "state"}} == {0o100666 & ~umask()}
     rows = read_history(trained)
     assert tuple(rows[0]) == COLUMNS
     assert [row["step"] for row in rows] == list(range(4, 109, 4))
@@ -181,3 +183,17 @@ def test_every_run_of_the_registry_is_well_formed():
         assert config.patches > 0, name
         assert run["mixture"] in registry["mixtures"]
         assert not ("strict" in name and run.get("quirks")), "a strict run has no published quirk"
+
+
+def test_log_mels_that_the_encoder_will_not_hear_are_refused(spec, tmp_path):
+    model = {**MODEL, "sample_rate": 32000}
+    with pytest.raises(RespfmError, match=r"log-mels were made by .*16000.* but the encoder will hear by .*32000"):
+        train_from_spec({**spec, "outdir": str(tmp_path), "run": {**RUN, "model": model}})
+
+
+def test_a_state_of_another_precision_continues_in_fp16(tmp_path):
+    learner = Learner(Recipe.from_run(RUN), Machine(device="cpu"), torch.device("cpu"), {"mean": 0.0, "std": 1.0})
+    state = learner.state_dict()
+    assert state["scaler"] == {}
+    learner.scaler = torch.amp.GradScaler("cpu")
+    learner.load_state_dict(state)

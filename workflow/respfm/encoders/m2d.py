@@ -51,8 +51,7 @@ class M2DAudioEncoder:
         if self.default_layer not in self.layers:
             raise RespfmError(f"layer {self.default_layer!r} is not known; this network has {', '.join(self.layers)}")
         self.unit_frames = unit_frames or network.config.input_size[1]
-        scale = self.sample_rate // 16000
-        self.logmel = LogMel(self.sample_rate, 400 * scale, 160 * scale, network.config.input_size[0], 50, 8000 * scale)
+        self.logmel = LogMel(**network.config.front_end)
 
     def to(self, device: str | torch.device) -> "M2DAudioEncoder":
         """Move network and front end to `device`."""

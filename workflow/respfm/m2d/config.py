@@ -77,6 +77,19 @@ class M2DConfig:
             raise RespfmError(f"mask_ratio {self.mask_ratio} leaves {self.visible} of {self.patches} patches visible")
 
     @property
+    def front_end(self) -> dict[str, int]:
+        """Arguments of LogMel: windows of 25 ms every 10 ms, mel bands from 50 Hz to half the sample rate."""
+        scale = self.sample_rate // 16000
+        return {
+            "sample_rate": self.sample_rate,
+            "n_fft": 400 * scale,
+            "hop_length": 160 * scale,
+            "n_mels": self.input_size[0],
+            "f_min": 50,
+            "f_max": 8000 * scale,
+        }
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Patch rows (frequency) and columns (time); what remains of `input_size` is dropped."""
         return self.input_size[0] // self.patch_size[0], self.input_size[1] // self.patch_size[1]

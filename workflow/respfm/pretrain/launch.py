@@ -48,13 +48,17 @@ def launch(spec: dict[str, Any], processes: int = 1, nodes: int = 1, cores: int 
 
 
 def torchrun(spec: Path, processes: int, nodes: int = 1) -> int:
-    """Exit status of `processes` ranks on this machine, one of `nodes`; 75 if a signal asked them to stop."""
+    """Exit status of `processes` ranks on this machine, one of `nodes`; 75 if a signal asked them to stop.
+
+    They have as long as they need to save; it is the scheduler's time limit that ends them.
+    """
     meeting = ["--standalone"]
     if nodes > 1:
         address = f"--rdzv-endpoint={slurm.rendezvous()}"
         meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-id={slurm.job()}", address]
-    options = [*meeting, f"--nproc-per-node={processes}", "-m", "respfm.pretrain", "--spec", str(spec)]
-    return _run([sys.executable, "-m", "torch.distributed.run", *options], signal.SIGTERM)
+    options = [*meeting, f"--nproc-per-node={processes}", "--shutdown-timeout=86400"]
+    program = ["-m", "respfm.pretrain", "--spec", str(spec)]
+    return _run([sys.executable, "-m", "torch.distributed.run", *options, *program], signal.SIGTERM)
 
 
 def _run(command: list[str], request: signal.Signals) -> int:

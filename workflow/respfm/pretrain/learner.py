@@ -56,6 +56,8 @@ class Learner:
             self.network = self.parallel
         if machine.compile:
             self.network = devices.compiled(self.network, machine.compile, device)
+        if self.several_ranks:
+            self._settle_buckets()
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Normalised clean and mixed log-mels."""
@@ -64,6 +66,24 @@ class Learner:
             return clean, None
         mixed = mix_background(batch.clean, batch.noise, self.mean, self.background_mean, self.recipe.noise_ratio)
         return clean, mixed / self.std
+
+    def _losses(self, part: Batch) -> dict[str, Tensor]:
+        clean, mixed = self._inputs(part)
+        with devices.autocast(self.device, self.precision):
+            return self.network(clean, mixed, part.mask_noise, self.teacher)
+
+    def _settle_buckets(self) -> None:
+        """Spend the first step on zeros: after it DDP arranges its buckets anew, and adds up ranks in another order.
+
+        So all steps of a run add in the same order, those after an interruption too.
+        """
+        config = self.model.config
+        size = self.recipe.batch_size // torch.distributed.get_world_size() // self.parts
+        clean = torch.zeros(size, 1, *config.input_size, device=self.device)
+        noise = torch.zeros_like(clean) if self.recipe.noise_ratio else None
+        part = Batch(clean, noise, torch.zeros(size, config.patches, device=self.device))
+        self._losses(part)["loss"].backward()
+        self.optimiser.zero_grad(set_to_none=True)
 
     def update(self, batch: Batch, lr: float, tau: float) -> Tensor:
         """Train on a batch; returns METRICS as a tensor on the device."""
@@ -74,9 +94,7 @@ class Learner:
         for number, part in enumerate(parts, start=1):
             if self.several_ranks:
                 self.parallel.require_backward_grad_sync = number == len(parts)
-            clean, mixed = self._inputs(part)
-            with devices.autocast(self.device, self.precision):
-                losses = self.network(clean, mixed, part.mask_noise, self.teacher)
+            losses = self._losses(part)
             self.scaler.scale(losses["loss"] / len(parts)).backward()
             metrics[:4] += torch.stack([losses[name].detach().float() for name in METRICS[:4]]) / len(parts)
         self.scaler.unscale_(self.optimiser)
@@ -99,4 +117,5 @@ class Learner:
         """Inverse of `state_dict`."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty after bf16 or fp32, which another machine may have used
+            self.scaler.load_state_dict(state["scaler"])

@@ -57,8 +57,16 @@ class Machine:
     save_every_minutes: float = 10.0
     save_every_steps: int | None = None
 
-    def check_division(self, batch_size: int, ranks: int) -> None:
-        """Raise RespfmError unless the batch can be cut into equal parts for all ranks."""
+    def check(self, batch_size: int, ranks: int) -> None:
+        """Raise RespfmError unless the batch can be cut into equal parts for all ranks, and compiled code can add them.
+
+        CUDA graphs, which two modes of torch.compile use, overwrite the gradients of the part before.
+        """
+        if self.accumulation > 1 and self.compile in ("reduce-overhead", "max-autotune"):
+            raise RespfmError(
+                f"compile: {self.compile} and accumulation: {self.accumulation} do not go together; choose compile: "
+                "default or max-autotune-no-cudagraphs, or accumulation: 1."
+            )
         if batch_size % (ranks * self.accumulation):
             raise RespfmError(
                 f"batch_size {batch_size} cannot be cut into {ranks} ranks x {self.accumulation} accumulated "

@@ -6,6 +6,7 @@ was not finite since the last row is noticed with the names of its recordings.
 
 import hashlib
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def train(
     """
     recipe, outdir = Recipe.from_run(run), Path(outdir)
     rank, ranks = _rank()
-    machine.check_division(recipe.batch_size, ranks)
+    machine.check(recipe.batch_size, ranks)
     keep_freed_memory()
     torch.set_num_threads(machine.threads or max(1, (os.cpu_count() or 1) // ranks))
     if recipe.noise_ratio and (background is None or background_statistics is None):
@@ -81,8 +82,8 @@ def train(
     }
     config = M2DConfig.from_dict(recipe.model)
     batches = Batches(
-        Recordings.open(mixture, shards),
-        None if background is None else Recordings.open(background, shards),
+        _heard(mixture, shards, config),
+        None if background is None else _heard(background, shards, config),
         batch_size=recipe.batch_size,
         frames=config.input_size[1],
         patches=config.patches,
@@ -93,9 +94,7 @@ def train(
     )
     device = devices.choose_device(machine.device)
     learner = Learner(recipe, machine, device, statistics, background_statistics, init_from, teacher)
-    trainer = Trainer(
-        recipe, machine, batches, learner, outdir, StateDirectory(outdir / "state" / digest(identity)[:16])
-    )
+    trainer = Trainer(recipe, machine, batches, learner, outdir, identity)
     try:
         trainer.run(workers)
     except RuntimeError as error:
@@ -115,13 +114,28 @@ def _rank() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
+def _heard(mixture: pd.DataFrame, shards: dict[str, list[Path]], config: M2DConfig) -> Recordings:
+    """The recordings of `mixture`; RespfmError unless their log-mels are those that the encoder will hear by."""
+    recordings = Recordings.open(mixture, shards)
+    for store in recordings.stores:
+        if store.definition != config.front_end:
+            raise RespfmError(
+                f"the log-mels were made by {store.definition}, but the encoder will hear by {config.front_end}; let "
+                "`logmel` of the configuration and the run's `model` (sample_rate, input_size) agree."
+            )
+    return recordings
+
+
 def _mixture_digest(mixture: pd.DataFrame) -> str:
     rows = pd.util.hash_pandas_object(mixture[["dataset", "recording", "repeats"]], index=False)
     return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
 
 
 class Trainer:
-    """A run in progress. All ranks hold equal networks; rank 0 talks and writes."""
+    """A run in progress. All ranks hold equal networks; rank 0 talks and writes.
+
+    States on the way belong to `identity`, all that decides the result but the code; the last one to the code too.
+    """
 
     def __init__(
         self,
@@ -130,16 +144,18 @@ class Trainer:
         batches: Batches,
         learner: Learner,
         outdir: Path,
-        states: StateDirectory,
+        identity: dict[str, Any],
     ):
         self.recipe, self.machine, self.batches, self.learner = recipe, machine, batches, learner
-        self.outdir, self.states = outdir, states
+        self.outdir = outdir
         self.rank, self.ranks = _rank()
         self.total = batches.per_epoch * recipe.epochs
         self.step = 0
         self.rows: list[list[float]] = []
         self.meters = Meters(learner.device)
         self.code = code_digest(Path(__file__))
+        self.states = StateDirectory(outdir / "state" / digest(identity)[:16])
+        self.finished = StateDirectory(outdir / "state" / f"finished-{digest([identity, self.code])[:16]}")
         self.requests = Requests()
 
     def say(self, text: str) -> None:
@@ -162,6 +178,7 @@ class Trainer:
                 f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}"
             )
         self._continue()
+        self._check_that_ranks_agree()
         loader = torch.utils.data.DataLoader(
             self.batches,
             batch_size=None,
@@ -189,7 +206,7 @@ class Trainer:
                 if self.step % recipe.log_every == 0 or self.step == self.total:
                     self._log(bar, lr, tau)
                 stop, save = self.requests.agree(self._save_is_due(saved_at))
-                if stop or (save and self.step < self.total):
+                if stop or save or self.step == self.total:
                     self.save()
                     saved_at = time.monotonic()
                 if stop:
@@ -250,7 +267,10 @@ class Trainer:
 
     def _continue(self) -> None:
         """Take up the newest good state of this very run, if there is one."""
-        state, complaints = self.states.load(self.learner.device)
+        state, complaints = self.finished.load(self.learner.device)
+        if state is None:
+            state, further = self.states.load(self.learner.device)
+            complaints += further
         for complaint in complaints:
             self.say(complaint)
         if state is None:
@@ -262,8 +282,21 @@ class Trainer:
         if state["code"] != self.code:
             self.say(f"the code has changed since; delete {self.states.directory} to start anew")
 
+    def _check_that_ranks_agree(self) -> None:
+        """Raise RespfmError if the ranks continue from different steps."""
+        if self.ranks == 1:
+            return
+        steps = [0] * self.ranks
+        dist.all_gather_object(steps, self.step)
+        if len(set(steps)) > 1:
+            raise RespfmError(
+                f"the ranks would continue after steps {', '.join(map(str, steps))}: not all of them read the same "
+                f"states in {self.states.directory}. Put the results into a folder that all machines share."
+            )
+
     def save(self) -> None:
         """Save the state after the current step; a full disk costs this state, never the one before."""
+        states = self.states if self.step < self.total else self.finished
         self.check_finite()
         self.meters.share()
         if self.rank:
@@ -276,15 +309,19 @@ class Trainer:
             "code": self.code,
         }
         try:
-            self.states.save(self.step, state)
+            states.save(self.step, state)
         except (OSError, RuntimeError) as error:
             self.say(
-                f"the state after step {self.step} could not be saved in {self.states.directory} "
+                f"the state after step {self.step} could not be saved in {states.directory} "
                 f"({why_not_written(error) or error}); the one before is kept."
             )
 
     def finish(self, title: str, statistics: dict[str, float]) -> None:
-        """Write the encoder, the checkpoint and the curves; the states have done their duty."""
+        """Write the encoder, the checkpoint and the curves.
+
+        The state after the last step stays: should the outputs be lost, or count as unfinished because the machine
+        died before Snakemake had noted them, the next start of the same code writes them again without training.
+        """
         norm_stats = (statistics["mean"], statistics["std"])
         export_checkpoint(self.learner.model, norm_stats, self.outdir / "checkpoint.pth")
         export_encoder(self.learner.model, norm_stats, self.outdir / "encoder.safetensors")
@@ -297,3 +334,6 @@ class Trainer:
             f"{reference_name(self.learner.model.config, self.outdir.name)}"
         )
         self.states.clear()
+        for old in self.finished.directory.parent.glob("finished-*"):
+            if old != self.finished.directory:
+                shutil.rmtree(old, ignore_errors=True)
