@@ -135,6 +135,18 @@ def test_interval_covers_the_true_auroc():
     assert 88 <= covered <= 100
 
 
+@pytest.mark.parametrize("few", [4, 5])
+def test_fewer_than_five_patients_of_a_class_give_no_interval(few):
+    probability, labels = two_classes(np.random.default_rng(0), 200, 0.5)
+    patients = np.where(labels == 0, np.arange(200), -1 - np.arange(200) // 2 % few).astype(str)
+    low, high = auroc_interval(probability, labels, patients, samples=200)
+    assert np.isnan([low, high]).all() == (few < 5)
+    first, second = (frame(scores, labels).assign(patient=patients) for scores in (probability, probability[:, ::-1]))
+    found = paired_bootstrap(first, second, samples=200)
+    assert np.isfinite(found["difference"])
+    assert np.isnan([found[name] for name in ("low", "high", "p_value")]).all() == (few < 5)
+
+
 def test_more_recordings_of_the_same_patients_are_no_more_evidence():
     probability, labels = two_classes(np.random.default_rng(0), 40, 1.0)
     patients = np.arange(40).astype(str)

@@ -51,6 +51,28 @@ def test_a_better_model_is_better_and_an_equal_one_is_equal(tmp_path):
     assert "| T7 | M2D | Log-mel mean & std | +0.2" in text
 
 
+def test_weights_that_heard_the_test_side_are_marked(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "m2d", MODELS["m2d"] | {"heard_test_of": ["T7"]})
+    found = compare(tmp_path).set_index(["task", "model"])
+    assert found.loc[("T7", "m2d"), "heard_test"]
+    assert not found.drop(index=("T7", "m2d"))["heard_test"].any()
+    text = (tmp_path / "out" / "comparisons.md").read_text()
+    assert "| T7 | M2D† | Log-mel mean & std |" in text
+    assert "† The weights heard test recordings" in text
+
+
+def test_too_few_patients_leave_a_difference_alone(tmp_path):
+    def one_patient_a_class(paths: list[Path]) -> None:
+        for path in paths:
+            data = pd.read_parquet(path)
+            data.assign(patient=data["label"].astype(str)).to_parquet(path)
+
+    found = compare(tmp_path, one_patient_a_class)
+    assert found["difference"].notna().all()
+    assert found[["low", "high", "p_value"]].isna().all(axis=None)
+    assert "| - | - | - |" in (tmp_path / "out" / "comparisons.md").read_text()
+
+
 def test_the_same_predictions_give_the_same_bytes(tmp_path):
     for name in ("first", "second"):
         compare(tmp_path / name)

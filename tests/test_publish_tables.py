@@ -158,6 +158,51 @@ def test_strict_shows_intervals_the_chosen_layer_and_counts(tmp_path):
     assert not frame["better"].any()
 
 
+def test_too_few_patients_leave_the_layer_and_no_interval(tmp_path):
+    paths = write_scores(tmp_path, TASKS, ["m2d"], "strict")
+    for path in paths:
+        damaged(path, lambda frame: frame.__setitem__("auroc_low", np.nan))
+        damaged(path, lambda frame: frame.__setitem__("auroc_high", np.nan))
+    run = {"task_tables": write_tasks(tmp_path, TASKS), "models": MODELS, "selected": ["m2d"], "paper_dir": PAPER}
+    stem = tmp_path / "tables" / "table2_strict"
+    make_table(2, "strict", scores=paths, data_kind="full", stem=stem, **run)
+    text = stem.with_suffix(".md").read_text()
+    assert "| no interval, layer 12 |" in text
+    assert "No interval: a class has fewer than 5 patients in the test set" in text
+
+
+def test_weights_that_heard_the_test_side_are_marked_and_never_best(tmp_path):
+    models = MODELS | {"opera_ct": MODELS["opera_ct"] | {"heard_test_of": ["T7"]}}
+    plain, marked = (make(tmp_path / name, protocol="strict", models=m) for name, m in (("a", MODELS), ("b", models)))
+    assert cell(plain, "20. OPERA-CT", "T7")["best"]
+    for task, heard in (("T7", True), ("T8", False), ("Avg", True)):
+        found = cell(marked, "20. OPERA-CT", task)
+        assert (found["heard_test"], found["best"] and heard) == (heard, False)
+    assert cell(marked, "16. M2D", "T7")["best"]
+    assert not cell(make(tmp_path / "c", models=models), "20. OPERA-CT", "T7")["heard_test"]
+    for suffix, mark in ((".md", "†"), (".tex", r"\dag{}")):
+        texts = [(tmp_path / name / "tables" / f"table2_strict{suffix}").read_text() for name in ("a", "b")]
+        assert [mark in text for text in texts] == [False, True]
+
+
+def test_of_two_models_for_one_row_each_table_shows_the_one_whose_entry_names_it(tmp_path):
+    released = {"title": "Released", "family": "m2d", "weights": "published", "paper_row": {"table": 2, "row": 22}}
+    own = MODELS["m2d_resp"] | {"title": "Own"}
+    run = {"models": MODELS | {"released": released, "m2d_resp": own}, "selected": ["released", "m2d_resp"]}
+    for number, label, model in ((2, "M2D+Resp", "released"), (4, "Fur: AS+Resp 400K (M2D+Resp)", "m2d_resp")):
+        assert cell(make(tmp_path, number, **run), label, "T7")["model"] == model
+    alone = make(tmp_path, 4, models=run["models"], selected=["released"])
+    assert cell(alone, "Fur: AS+Resp 400K (M2D+Resp)", "T7")["model"] == "released"
+
+
+def test_the_tolerance_of_an_average_follows_from_those_of_its_tasks(tmp_path):
+    cells = distinct_cells(make(tmp_path)).query("label == '16. M2D'").set_index("task")
+    variances = cells["reproduced_std"] ** 2 + cells["published_std"] ** 2
+    expected = max(0.01, 2 * variances[TASKS].sum() ** 0.5 / len(TASKS))
+    assert cells.loc["Avg", "tolerance"] == pytest.approx(expected, abs=1e-6)
+    assert expected > 0.01
+
+
 def test_markdown_rows_have_one_width_and_labels_are_escaped(tmp_path):
     models = MODELS | {"m2d_tiny": MODELS["m2d_tiny"] | {"title": "a|b *c* <script>"}}
     make(tmp_path, models=models)

@@ -9,6 +9,7 @@ from respfm.probe.auroc import midranks, weighted_auroc
 BOOTSTRAP_SAMPLES = 2000
 PERMUTATIONS = 1000
 CALIBRATION_BINS = 15
+MIN_PATIENTS = 5  # of each class; drawing one or two again and again says nothing about other patients
 
 
 def auroc_interval(
@@ -22,8 +23,10 @@ def auroc_interval(
     """Percentile bootstrap interval of the macro AUROC of probabilities `[N, C]`, by patient.
 
     Resamples that miss a class are left out. A recording whose patient is "" counts as a patient of its
-    own.
+    own. Both ends are NaN if a class has fewer than MIN_PATIENTS.
     """
+    if _fewest_patients(labels, patients) < MIN_PATIENTS:
+        return np.nan, np.nan
     resampled = weighted_auroc(probabilities, labels, _resamples(patients, samples, seed))
     low, high = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -39,8 +42,8 @@ def paired_bootstrap(
     """Difference of test AUROC, first minus second, on the same resampled patients.
 
     The frames hold one layer's predictions each: recording, patient, label, p0, p1, ... Returns
-    `difference`, `low`, `high` and the two-sided `p_value`. Raises `RespfmError` unless both predict the
-    same recordings.
+    `difference`, `low`, `high` and the two-sided `p_value`, of which the last three are NaN if a class has fewer
+    than MIN_PATIENTS. Raises `RespfmError` unless both predict the same recordings.
     """
     joined = first.merge(second, on=["recording", "patient", "label"], suffixes=("_1", "_2"))
     if not len(joined) == len(first) == len(second):
@@ -54,6 +57,8 @@ def paired_bootstrap(
     both = [joined[[f"p{c}_{side}" for c in range(classes)]].to_numpy() for side in (1, 2)]
     observed = np.ones((1, len(labels)))
     difference = np.subtract(*(weighted_auroc(values, labels, observed)[0] for values in both))
+    if _fewest_patients(labels, joined["patient"].to_numpy()) < MIN_PATIENTS:
+        return {"difference": float(difference), **dict.fromkeys(("low", "high", "p_value"), np.nan)}
     weights = _resamples(joined["patient"].to_numpy(), samples, seed)
     resampled = np.subtract(*(weighted_auroc(values, labels, weights) for values in both))
     resampled = resampled[np.isfinite(resampled)]
@@ -129,6 +134,12 @@ def _units(patients: np.ndarray) -> np.ndarray:
     patients = np.asarray(patients).astype(str)
     named = np.where(patients == "", np.char.add("/", np.arange(len(patients)).astype(str)), patients)
     return np.unique(named, return_inverse=True)[1]
+
+
+def _fewest_patients(labels: np.ndarray, patients: np.ndarray) -> int:
+    """Patients of the class that has the fewest."""
+    units = _units(patients)
+    return min(len(np.unique(units[labels == label])) for label in np.unique(labels))
 
 
 def _resamples(patients: np.ndarray, samples: int, seed: int) -> np.ndarray:

@@ -23,8 +23,8 @@ def best_metadata(path: Path, protocol: str) -> pd.DataFrame:
 
 def leaked_shares(path: Path, mixtures: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Per protocol and task the share of test recordings that are in a pre-training list of that protocol (the one
-    of `mixtures[protocol]` that holds most), and the share whose patient is in the training split: columns protocol,
-    task, listed, same_patient."""
+    of `mixtures[protocol]` that holds most; NaN if there is none), and the share whose patient is in the training
+    split: columns protocol, task, listed, same_patient."""
     columns = ("protocol", "task", "split", "against", "class", "recordings", "shared_recordings")
     table = _read(path, (*columns, "recordings_of_shared_patients"))
     table = table[(table["split"] == "test") & (table["class"] == "all") & (table["against"] != "val")]
@@ -34,7 +34,7 @@ def leaked_shares(path: Path, mixtures: Mapping[str, Sequence[str]]) -> pd.DataF
     listed = table[own].groupby(keys)["shared_recordings"].max()
     shares = pd.DataFrame(
         {
-            "listed": listed.reindex(in_train.index, fill_value=0) / in_train["recordings"],
+            "listed": listed.reindex(in_train.index) / in_train["recordings"],
             "same_patient": in_train["recordings_of_shared_patients"] / in_train["recordings"],
         }
     )

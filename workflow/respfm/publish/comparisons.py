@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from respfm.errors import RespfmError
 from respfm.files import write_text
-from respfm.probe.uncertainty import paired_bootstrap
+from respfm.probe.uncertainty import MIN_PATIENTS, paired_bootstrap
 from respfm.publish import paper
 from respfm.publish.kinds import data_kind as kind_of
-from respfm.publish.names import model_title
+from respfm.publish.names import HEARD, HEARD_NOTE, heard_test, model_title
 from respfm.publish.render import escape_markdown
 from respfm.publish.results import REFERENCE
 from respfm.publish.scores import read_scores, table_layer
@@ -28,6 +28,7 @@ COLUMNS = {
     "recordings": "Recordings",
     "patients": "Patients",
 }
+HEARING = ("heard_test", "reference_heard_test")
 
 
 def compare_models(
@@ -45,8 +46,8 @@ def compare_models(
     """Write `stem`.csv and `stem`.md: per task and model the difference of test AUROC to the reference model.
 
     Each model is taken at the layer that validation chose. Intervals (95 %) and two-sided p values come from a
-    paired bootstrap over patients. `predictions` are in the order of `scores`. Raises RespfmError for predictions
-    of recordings that are not in the task's test split.
+    paired bootstrap over patients, and are empty where a class has too few. `predictions` are in the order of `scores`.
+    Raises RespfmError for predictions of recordings that are not in the task's test split.
     """
     chosen = table_layer(read_scores(scores, task_tables), "strict").set_index(["task", "model"])["layer"]
     reference = reference_model(models, selected, paper_dir)
@@ -61,8 +62,10 @@ def compare_models(
             found = paired_bootstrap(frame, predicted[task, reference], seed=seed)
             named = frame.loc[frame["patient"] != "", "patient"]
             counts = {"recordings": len(frame), "patients": named.nunique() if len(named) else None}
-            rows.append({"task": task, "model": model, "reference": reference, **found, **counts})
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"recordings": "Int64", "patients": "Int64"})
+            heard = [heard_test(models[name], task, "strict") for name in (model, reference)]
+            names = {"task": task, "model": model, "reference": reference}
+            rows.append({**names, **found, **counts, **dict(zip(HEARING, heard, strict=True))})
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *HEARING]).astype({"recordings": "Int64", "patients": "Int64"})
     write_csv(frame.assign(data_kind=data_kind), stem.with_name(f"{stem.name}.csv"))
     write_text(stem.with_name(f"{stem.name}.md"), _markdown(frame, models, data_kind))
 
@@ -97,9 +100,16 @@ def _markdown(frame: pd.DataFrame, models: Mapping[str, Mapping], data_kind: str
     lines = ["# Models against a reference (strict protocol)", "", f"> **{kind.badge}.** {kind.sentence}", ""]
     lines += [f"| {' | '.join(COLUMNS.values())} |", f"|{' --- |' * 3}{' ---: |' * 6}"]
     for row in frame.itertuples(index=False):
-        names = [escape_markdown(model_title(name, models)) for name in (row.model, row.reference)]
-        numbers = [f"{row.difference:+.3f}", f"{row.low:+.3f}", f"{row.high:+.3f}", f"{row.p_value:.4f}"]
+        heard = {row.model: row.heard_test, row.reference: row.reference_heard_test}
+        names = [escape_markdown(model_title(name, models)) + HEARD * mark for name, mark in heard.items()]
+        numbers = [f"{row.difference:+.3f}", "-", "-", "-"]
+        if pd.notna(row.low):
+            numbers[1:] = [f"{row.low:+.3f}", f"{row.high:+.3f}", f"{row.p_value:.4f}"]
         patients = "unknown" if pd.isna(row.patients) else str(row.patients)
         lines.append(f"| {' | '.join([row.task, *names, *numbers, str(row.recordings), patients])} |")
-    note = "Paired bootstrap over patients; p values are not corrected for the number of comparisons."
-    return "\n".join([*lines, "", note, ""])
+    note = (
+        "Paired bootstrap over patients (recordings, where patients are unknown); p values are not corrected for the "
+        f"number of comparisons. No interval where a class has fewer than {MIN_PATIENTS} patients in the test set."
+    )
+    marks = ["", HEARD_NOTE] if frame[list(HEARING)].any(axis=None) else []
+    return "\n".join([*lines, "", note, *marks, ""])

@@ -2,6 +2,11 @@
 
 from collections.abc import Mapping
 
+HEARD = "†"
+HEARD_NOTE = (
+    f"{HEARD} The weights heard test recordings of this task, or others of its test patients, in pre-training, so the "
+    "number is no test."
+)
 MARKS = {"random": "random weights", "own": "own weights"}
 
 
@@ -16,3 +21,8 @@ def model_title(name: str, models: Mapping[str, Mapping]) -> str:
     entry = models[name]
     title = entry.get("title", name)
     return marked(title, "random") if entry["weights"] == "random" else title
+
+
+def heard_test(entry: Mapping, task: str, protocol: str) -> bool:
+    """Whether a strict score of a registry model is none, since its weights have heard the task's test side."""
+    return protocol == "strict" and task in entry.get("heard_test_of", ())

@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
+from respfm.probe.uncertainty import MIN_PATIENTS
 from respfm.publish import paper
 from respfm.publish.kinds import data_kind
-from respfm.publish.names import marked
+from respfm.publish.names import HEARD, HEARD_NOTE, marked
 from respfm.publish.results import DETAILS, METADATA_SECTION, NOT_RUN, RAN, distinct_cells
 
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 LATEX_SPECIAL = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {
+        HEARD: r"\dag{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "\\": r"\textbackslash{}",
@@ -53,10 +55,16 @@ def notes(frame: pd.DataFrame, with_details: bool = True) -> list[str]:
             "on validation. The paper's numbers come from the published protocol and stand beside it for "
             "orientation."
         )
+        lines.append(
+            f"No interval: a class has fewer than {MIN_PATIENTS} patients in the test set (recordings, where patients "
+            "are unknown), too few to resample."
+        )
         if with_details:
             lines.append(
                 "Details: sensitivity at 90 % specificity / calibration error / p value of a permutation test."
             )
+        if frame["heard_test"].any():
+            lines.append(HEARD_NOTE)
     else:
         lines.append("Published protocol: mean ± standard deviation of AUROC over runs of the probe (ddof 0).")
     if number == 2 and not strict:
@@ -107,7 +115,7 @@ def lines(cells: pd.DataFrame, bold: Bold, with_details: bool = True) -> dict[st
     texts = {"reproduced": [reproduced(cell, bold) for cell in each]}
     if is_metadata(cells):
         texts["metadata"] = [str(cell.layer) if pd.notna(cell.layer) else "-" for cell in each]
-    if cells["low"].notna().any():
+    if cells[list(DETAILS)].notna().any(axis=None):
         texts["interval"] = [interval(cell) for cell in each]
         if with_details:
             texts["details"] = [details(cell) for cell in each]
@@ -131,12 +139,15 @@ def reproduced(cell, bold: Bold = str) -> str:
     if pd.notna(cell.reproduced_std):
         text += f" ±{cell.reproduced_std:.3f}"
     text += "*" if cell.better else ""
+    text += HEARD if cell.heard_test else ""
     return (bold(text) if cell.best else text) + _tasks(cell)
 
 
 def interval(cell) -> str:
-    """95 % interval, and the layer that validation chose."""
-    return "-" if pd.isna(cell.low) else f"[{cell.low:.3f}, {cell.high:.3f}] layer {cell.layer}"
+    """95 % interval, if there is one, and the layer that validation chose."""
+    if pd.isna(cell.layer):
+        return "-"
+    return f"{'no interval,' if pd.isna(cell.low) else f'[{cell.low:.3f}, {cell.high:.3f}]'} layer {cell.layer}"
 
 
 def details(cell) -> str:
@@ -257,5 +268,7 @@ def _tex_bold(text: str) -> str:
 
 
 def _tex_number(text: str) -> str:
-    """A cell made here: its only special characters are ± and the minus of a difference."""
-    return text.replace("±", r"$\pm$").replace("_", r"\_") if not text.startswith("-0") else f"${text}$"
+    """A cell made here: its only special characters are ±, † and the minus of a difference."""
+    if text.startswith("-0"):
+        return f"${text}$"
+    return text.replace("±", r"$\pm$").replace(HEARD, r"\dag{}").replace("_", r"\_")

@@ -97,7 +97,7 @@ def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Seque
         return sentences
     cells = distinct_cells(frame)
     tasks = cells[cells["reproduced"].notna() & (cells["task"] != paper.AVERAGE)]
-    averages = cells[cells["reproduced"].notna() & (cells["task"] == paper.AVERAGE)]
+    averages = cells[cells["reproduced"].notna() & (cells["task"] == paper.AVERAGE) & ~cells["heard_test"]]
     sentences.append(f"Tasks: {', '.join(dict.fromkeys(tasks['task'])) or 'none'}.")
     if len(averages):
         best = averages.loc[averages["reproduced"].idxmax()]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from respfm.publish import paper
 from respfm.publish.kinds import data_kind as kind_of
+from respfm.publish.names import heard_test
 from respfm.publish.scores import table_layer
 
 DETAILS = ("sensitivity_at_90_specificity", "ece", "p_value")
@@ -22,7 +23,7 @@ COLUMNS = (
     *("run", "auroc", "reproduced", "reproduced_std", "low", "high", "published", "published_std"),
     *("published_asterisk", "published_bold", "difference", "tolerance", "better", "best", "tasks_averaged"),
     *DETAILS,
-    *("n_test", "patients_test", "status"),
+    *("heard_test", "n_test", "patients_test", "status"),
 )
 RAN = "ok"
 NOT_RUN = "not run: needs "
@@ -30,7 +31,7 @@ REFERENCE = "opera_ct"
 LAST_NUMBERED_ROW = 21
 OTHER_SECTIONS = {
     "published": "Other models of this run.",
-    "own": "Models pre-trained in this run that the paper does not have.",
+    "own": "Other models pre-trained in this run.",
     "random": "Random weights: the architecture without its checkpoint.",
     "none": "Baselines without pre-training.",
 }
@@ -86,6 +87,11 @@ def result_table(
     if number == 2 and metadata is not None:
         cells += _metadata_cells(metadata, list(dict.fromkeys(cell["task"] for cell in cells)))
     frame = pd.DataFrame(cells).assign(table=number, protocol=protocol, data_kind=data_kind)
+    frame["heard_test"] = [
+        heard_test(models[cell["model"]], cell["task"], protocol) if cell["model"] else False for cell in cells
+    ]
+    of_average = frame[frame["reproduced"].notna()].groupby(["section", "label"])["heard_test"].transform("any")
+    frame["heard_test"] |= of_average.reindex(frame.index, fill_value=False) & (frame["task"] == paper.AVERAGE)
     _compare(frame, comparable=kind_of(data_kind).comparable and protocol == "published")
     return frame.explode(["run", "auroc"], ignore_index=True).reindex(columns=COLUMNS).astype({"row": "Int64"})
 
@@ -107,7 +113,10 @@ def _rows(
     ranked = [*selected, *(name for name in models if name not in selected)]
     rows = []
     for line in printed.drop_duplicates("row").itertuples():
-        model = next((name for name in ranked if keys[name] == line.key), None)
+        of_line = {"table": number, "row": line.row}
+        able = [name for name in ranked if keys[name] == line.key]
+        # A printed row that several models stand for is that of the model whose entry names it, if that one runs.
+        model = min(able, key=lambda name: (name not in selected, models[name]["paper_row"] != of_line), default=None)
         label = f"{line.row}. {line.model}" if number == 2 and line.row <= LAST_NUMBERED_ROW else line.model
         status = _row_status(number, line.row, model, models, selected)
         weights = models[model]["weights"] if model else None
@@ -156,7 +165,8 @@ def _cell(
     if row.status != RAN:
         return cell
     if runs is not None:
-        return cell | _reproduced(runs)
+        cell |= _reproduced(runs)
+        return cell | {"pooled_std": _pooled_std(cell)}
     if task not in tasks:
         return cell | {"status": f"{NOT_RUN}{datasets[task]}"}
     return cell | {"status": f"{NOT_RUN}the scores of {row.model} on {task}"}
@@ -200,7 +210,7 @@ def _reproduced(runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _average(row: Row, cells: Sequence[Mapping[str, Any]], published: pd.DataFrame) -> dict[str, Any]:
-    """Mean over those of the paper's tasks that ran; the published side averages the same tasks."""
+    """Mean over those of the paper's tasks that ran, as independent draws; the published side averages the same."""
     average = _empty_cell(row, paper.AVERAGE) | _published(published, paper.AVERAGE)
     ran = [cell for cell in cells if cell["task"] in paper.TASKS and "reproduced" in cell]
     if not ran:
@@ -209,6 +219,7 @@ def _average(row: Row, cells: Sequence[Mapping[str, Any]], published: pd.DataFra
         "run": ran[0]["run"],
         "auroc": [sum(runs) / len(ran) for runs in zip(*(cell["auroc"] for cell in ran), strict=True)],
         "reproduced": sum(cell["reproduced"] for cell in ran) / len(ran),
+        "pooled_std": sum(_pooled_std(cell) ** 2 for cell in ran) ** 0.5 / len(ran),
         "tasks_averaged": len(ran),
     }
     if len(ran) < len(paper.TASKS):
@@ -217,6 +228,12 @@ def _average(row: Row, cells: Sequence[Mapping[str, Any]], published: pd.DataFra
             same = sum(cell["published"] for cell in ran) / len(ran)
             average |= {"published": same, "published_asterisk": False, "published_bold": False}
     return average
+
+
+def _pooled_std(cell: Mapping[str, Any]) -> float:
+    """Standard deviation of the difference between a reproduced and a published cell; an unknown one counts as 0."""
+    known = [cell[name] for name in ("reproduced_std", "published_std") if pd.notna(cell.get(name))]
+    return sum(std**2 for std in known) ** 0.5
 
 
 def _metadata_cells(metadata: pd.DataFrame, tasks: Sequence[str]) -> list[dict[str, Any]]:
@@ -237,17 +254,20 @@ def _metadata_cells(metadata: pd.DataFrame, tasks: Sequence[str]) -> list[dict[s
 def _compare(frame: pd.DataFrame, comparable: bool) -> None:
     """Add difference, tolerance (twice the pooled std, at least 0.01), better than OPERA-CT, and best, in place.
 
-    As in the paper, Table 3 has no best, and further models are best if they reach the best of the paper's rows.
+    As in the paper, Table 3 has no best, and further models are best if they reach the best of the paper's rows. Cells
+    of weights that heard the test side are never best.
     """
-    numbers = ("reproduced", "reproduced_std", "published", "published_std", "low", "high", "tasks_averaged", *DETAILS)
+    numbers = (
+        *("reproduced", "reproduced_std", "published", "published_std", "pooled_std", "low", "high", "tasks_averaged"),
+        *DETAILS,
+    )
     for column in numbers:
         frame[column] = pd.to_numeric(frame.get(column))
     frame["difference"] = frame["reproduced"] - frame["published"]
-    pooled = (frame["reproduced_std"].fillna(0) ** 2 + frame["published_std"].fillna(0) ** 2) ** 0.5
-    frame["tolerance"] = (2 * pooled).clip(lower=0.01).where(frame["difference"].notna() & comparable)
+    frame["tolerance"] = (2 * frame["pooled_std"]).clip(lower=0.01).where(frame["difference"].notna() & comparable)
     frame[["better", "best"]] = False
     number = frame["table"].iloc[0]
-    sounding = frame["reproduced"].notna() & (frame["section"] != METADATA_SECTION)
+    sounding = frame["reproduced"].notna() & (frame["section"] != METADATA_SECTION) & ~frame["heard_test"]
     most_tasks = frame["tasks_averaged"].isna() | (frame["tasks_averaged"] == frame["tasks_averaged"].max())
     for _, column in frame[sounding & most_tasks].groupby("task", sort=False):
         value = column["reproduced"].round(3)

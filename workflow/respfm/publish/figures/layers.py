@@ -48,7 +48,8 @@ def layer_means(model: str, scores: Sequence[Path], entry: Mapping, paper_dir: P
     layers = list(dict.fromkeys(read["layer"]))
     grouped = read.groupby(["task", "layer"], sort=False)["auroc_test"]
     data = grouped.agg(auroc="mean", std=lambda runs: runs.std(ddof=0)).reset_index()
-    average = data.groupby("layer", sort=False, as_index=False)["auroc"].mean().assign(task=paper.AVERAGE)
+    averaged = data[data["task"].isin(paper.TASKS)]
+    average = averaged.groupby("layer", sort=False, as_index=False)["auroc"].mean().assign(task=paper.AVERAGE)
     data = pd.concat([data, average], ignore_index=True)
     data["position"] = data["layer"].map({layer: place for place, layer in enumerate(layers, start=1)})
     default = read.loc[read["default_layer"].astype(bool), "layer"].iloc[0]
