@@ -10,7 +10,7 @@ min_version("9.12.0")
 
 if "data_kind" not in config:
 
-    configfile: "config/config.yaml"
+    configfile: workflow.source_path("config/config.yaml")
 
 
 report: "resources/captions/workflow.rst"

@@ -64,12 +64,16 @@ def one_of(names):
 
 @functools.cache
 def code(rule, *modules):
-    """Digest file of the code that `rule` runs; rewritten only when that code changes."""
-    path = RESULTS / ".code" / f"{'.'.join([rule, *(m.rpartition('.')[2] for m in modules)])}.sha256"
+    """File of the digest of the code that `rule` runs, and named by it.
+
+    A job that runs while the code is changed keeps the input that it started with, and is made again.
+    """
+    stem = ".".join([rule, *(module.rpartition(".")[2] for module in modules)])
     try:
-        text = code_digest(SCRIPTS / f"{rule}.py", modules) + "\n"
-        if not path.is_file() or path.read_text() != text:
-            write_text(path, text)
+        digest = code_digest(SCRIPTS / f"{rule}.py", modules)
+        path = RESULTS / ".code" / f"{stem}.{digest[:16]}"
+        if not path.is_file():
+            write_text(path, digest + "\n")
     except RespfmError as error:
         raise WorkflowError(str(error)) from None
     return str(path)

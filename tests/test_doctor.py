@@ -129,7 +129,7 @@ def test_damaged_results_and_states(place, capsys):
     found = list(doctor._store(plan(results=str(results))))
     assert len(found) == 2
     assert found[0].startswith(f"{bad} is damaged")
-    assert "Delete it and run snakemake again" in found[0]
+    assert "Delete it and let snakemake make it anew" in found[0]
     assert found[1].startswith(f"{newer} is damaged; delete it")
     printed = capsys.readouterr().out
     assert "pretraining/demo_as was interrupted; the next run continues after step 5" in printed

@@ -247,7 +247,7 @@ def test_a_damaged_file_is_found_before_it_is_used(tmp_path, capsys, name):
         with pytest.raises(SystemExit), job_log(tmp_path / "log", [path], []):
             pytest.fail("the job began")
         assert f"{path} is damaged" in capsys.readouterr().err
-        assert "Delete it and run snakemake again" in (tmp_path / "log").read_text()
+        assert "Delete it and let snakemake make it anew" in (tmp_path / "log").read_text()
     path.write_bytes(content)
     os.utime(path, (0, 0))
     check_seals([path])

@@ -271,20 +271,26 @@ def _cross_check(settings: Settings, source: str) -> None:
         for key in ("init_from", "teacher"):
             if model := run.get(key, {}).get("model"):
                 _require(model, settings.models, f"config/pretraining.yaml: {name}: {key}: model")
+                if not {"file", "checkpoint"} & set(settings.models[model]):
+                    raise RespfmError(
+                        f"config/pretraining.yaml: {name}: {key}: {model} has neither `file` nor `checkpoint`; if a "
+                        f"run makes its weights, write `{key}: {{run: <that run>}}`"
+                    )
         _check_ancestry(name, settings.runs)
     for name, mixture in settings.mixtures.items():
         for part in mixture["parts"]:
             _require(part["dataset"], settings.datasets, f"config/pretraining.yaml: mixture {name}: data set")
 
 
-def _check_ancestry(name: str, runs: Mapping[str, dict]) -> None:
-    """Every `init_from` ends at a scratch run or a checkpoint."""
-    seen = [name]
-    while parent := runs[seen[-1]].get("init_from", {}).get("run"):
-        _require(parent, runs, f"config/pretraining.yaml: {seen[-1]}: init_from: pre-training run")
-        if parent in seen:
-            raise RespfmError(
-                f"config/pretraining.yaml: {' <- '.join([*seen, parent])} start from each other; one must start from "
-                "scratch or from a checkpoint"
-            )
-        seen.append(parent)
+def _check_ancestry(name: str, runs: Mapping[str, dict], descendants: tuple[str, ...] = ()) -> None:
+    """Every start and teacher goes back to scratch runs or checkpoints."""
+    line = (*descendants, name)
+    for key in ("init_from", "teacher"):
+        if parent := runs[name].get(key, {}).get("run"):
+            _require(parent, runs, f"config/pretraining.yaml: {name}: {key}: pre-training run")
+            if parent in line:
+                raise RespfmError(
+                    f"config/pretraining.yaml: {' <- '.join([*line, parent])} start from each other; one must start "
+                    "from scratch or from a checkpoint"
+                )
+            _check_ancestry(parent, runs, line)

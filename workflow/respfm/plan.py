@@ -15,7 +15,7 @@ from respfm.retrieve.registry import pieces_of
 LABEL_SOURCE = "opera"
 LEARNING = ("batch", "epochs", "candidates")
 DESCRIBING = ("title", "note", "citation")
-SECOND_TABLE = {"table2": "published", "table2_strict": "strict"}  # its protocol by name
+TABLE_SUFFIX = {"published": "", "strict": "_strict"}
 
 
 def _unique(names: Iterable[str]) -> list[str]:
@@ -55,15 +55,14 @@ class Plan:
 
     @cached_property
     def runs(self) -> list[str]:
-        """Pre-training runs of the models, those asked for, and their ancestors; ancestors first."""
+        """Pre-training runs of the models, those asked for, their ancestors and teachers, which come first."""
+
+        def line(run: str) -> list[str]:
+            sources = filter(None, (self.parent_run(run), self.teacher_run(run)))
+            return [*(name for source in sources for name in line(source)), run]
+
         wanted = [run for model in self.models for protocol in self.protocols if (run := self.run_of(model, protocol))]
-        ordered: list[str] = []
-        for run in [*wanted, *self.config["runs"]]:
-            line = [run]
-            while parent := self.parent_run(line[-1]):
-                line.append(parent)
-            ordered.extend(reversed(line))
-        return _unique(ordered)
+        return _unique(name for run in [*wanted, *self.config["runs"]] for name in line(run))
 
     @cached_property
     def mixtures(self) -> list[str]:
@@ -161,7 +160,7 @@ class Plan:
     def _retrieve_archive(self, dataset: str) -> dict:
         entry = self.settings.datasets[dataset]
         return {
-            "entry": {key: entry[key] for key in ("title", "how", "files") if key in entry},
+            "entry": {key: entry[key] for key in ("how", "files") if key in entry},
             "local": self.config["local"].get(dataset),
             "mirror": self.mirrors(dataset),
             **{key: self.config[key] for key in ("offline", "allow_partial", "downloads")},
@@ -198,7 +197,8 @@ class Plan:
         }
 
     def _build_mixture(self, mixture: str) -> dict:
-        return {"mixture": self.settings.mixtures[mixture], "allow_partial": self.config["allow_partial"]}
+        entry = {key: value for key, value in self.settings.mixtures[mixture].items() if key not in DESCRIBING}
+        return {"mixture": entry, "allow_partial": self.config["allow_partial"]}
 
     def _cache_logmel(self, dataset: str, shard: str) -> dict:
         options = dict(self.config["logmel"])
@@ -274,12 +274,15 @@ class Plan:
 
     @property
     def tables(self) -> list[str]:
-        """Tables 1 to 4; Table 2 once for each protocol selected."""
-        return ["table1", *(table for table, key in SECOND_TABLE.items() if key in self.protocols), "table3", "table4"]
+        """Tables 1 to 4; those of results, 2 to 4, once for each protocol selected."""
+        suffixes = [suffix for protocol, suffix in TABLE_SUFFIX.items() if protocol in self.protocols]
+        return ["table1", *(f"table{number}{suffix}" for number in (2, 3, 4) for suffix in suffixes)]
 
     def protocol_of_table(self, table: str) -> str:
-        """Table 2 shows the protocol of its name, all others the first one of the configuration."""
-        return SECOND_TABLE.get(table, self.protocols[0])
+        """Table 1 shows the first protocol of the configuration, the others that of their name."""
+        if table == "table1":
+            return self.protocols[0]
+        return next(name for name, suffix in TABLE_SUFFIX.items() if table[len("table1") :] == suffix)
 
     @property
     def figures(self) -> list[str]:
@@ -291,7 +294,10 @@ class Plan:
 
     def described_models(self) -> dict[str, dict]:
         """What tables and figures say about the models."""
-        keys = ("title", "weights", "paper_row", "note", "checkpoint", "run", "family", "citation", "default_layer")
+        keys = (
+            *("title", "weights", "paper_row", "note", "checkpoint", "run", "family", "citation", "default_layer"),
+            "heard_test_of",
+        )
         return {name: {key: entry[key] for key in keys if key in entry} for name, entry in self.settings.models.items()}
 
     def _published(self, **more: Any) -> dict:

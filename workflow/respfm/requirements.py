@@ -178,7 +178,8 @@ def describe_needs(plan: Plan) -> str:
         text.append(_table(("pre-training run", "items/epoch", "epochs", "GPU hours", "state"), rows))
     text.append(
         f"Waveforms that embedding jobs share take up to {_number(waveform_gigabytes(plan))} GB in "
-        f"{plan.config['results']}/waveforms; the folder may be deleted when all embeddings are there."
+        f"{plan.config['results']}/waveforms; the folder may be deleted when all embeddings are there, but then a "
+        "model that is added later makes all of them again."
     )
     text.append(_gpu_summary(plan, runs))
     return "\n\n".join(text)

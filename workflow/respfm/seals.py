@@ -43,8 +43,9 @@ def damage(path: str | Path) -> str | None:
     if not seal.is_file() or file_digest(path) == _sealed(seal):
         return None
     return (
-        f"{path} is damaged: its sha256 is not the one that was noted when it was written. Delete it and run snakemake "
-        f"again, which makes it anew; if you changed it yourself, delete {seal} instead."
+        f"{path} is damaged: its sha256 is not the one that was noted when it was written. Delete it and let snakemake "
+        f"make it anew, alone at first (`snakemake <same options> -- {path}`), so that what was made from it stays; if "
+        f"you changed it yourself, delete {seal} instead."
     )
 
 
