@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from publish_run import MODELS, PAPER, SELECTED, outputs, score_frame, task_frame, write_scores, write_tasks
 from respfm.errors import RespfmError
+from respfm.probe.uncertainty import MIN_PATIENTS
 from respfm.publish import paper
 from respfm.publish.results import distinct_cells
 from respfm.publish.scores import read_scores
@@ -168,7 +169,8 @@ def test_too_few_patients_leave_the_layer_and_no_interval(tmp_path):
     make_table(2, "strict", scores=paths, data_kind="full", stem=stem, **run)
     text = stem.with_suffix(".md").read_text()
     assert "| no interval, layer 12 |" in text
-    assert "No interval: a class has fewer than 5 patients in the test set" in text
+    assert "No interval: a class has fewer than five patients in the test set" in text
+    assert MIN_PATIENTS == 5
 
 
 def test_weights_that_heard_the_test_side_are_marked_and_never_best(tmp_path):

@@ -192,12 +192,18 @@ def test_a_change_runs_exactly_what_depends_on_it(demo, name):
 def test_finished_pre_training_can_be_kept_when_its_code_has_changed(demo):
     """An update of a parser and of the trainer, by the README's three commands."""
     update = [
-        ("workflow/respfm/curate/kauh.py", "\nimport ", "\nEXTRA = 1\nimport "),
+        ("workflow/respfm/curate/icbhi.py", "\nimport ", "\nEXTRA = 1\nimport "),
         ("workflow/respfm/pretrain/meters.py", "\nimport ", "\nEXTRA = 1\nimport "),
     ]
     before, keep = ("--until", "compute_statistics", "retrieve_checkpoint"), ("--touch", "--", "pretrain_all")
     with demo.edited(*update[0]), demo.edited(*update[1]):
-        assert demo.jobs(*before) == {"curate_recordings": 1, "build_task": 2}
+        assert demo.jobs(*before) == {
+            "curate_recordings": 1,
+            "build_task": 1,
+            "build_mixture": 2,
+            "cache_logmel": 1,
+            "compute_statistics": 2,
+        }
         demo.snakemake(*before)
         assert demo.jobs("--", "pretrain_all") == {"pretrain_encoder": 3, "pretrain_all": 1}
         demo.snakemake(*keep)

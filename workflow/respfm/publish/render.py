@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from respfm.probe.uncertainty import MIN_PATIENTS
 from respfm.publish import paper
 from respfm.publish.kinds import data_kind
 from respfm.publish.names import HEARD, HEARD_NOTE, marked
@@ -56,8 +55,8 @@ def notes(frame: pd.DataFrame, with_details: bool = True) -> list[str]:
             "orientation."
         )
         lines.append(
-            f"No interval: a class has fewer than {MIN_PATIENTS} patients in the test set (recordings, where patients "
-            "are unknown), too few to resample."
+            "No interval: a class has fewer than five patients in the test set (recordings, where patients are "
+            "unknown), too few to resample."
         )
         if with_details:
             lines.append(
