@@ -73,7 +73,7 @@ def code(rule, *modules):
         digest = code_digest(SCRIPTS / f"{rule}.py", modules)
         path = RESULTS / ".code" / f"{stem}.{digest[:16]}"
         if not path.is_file():
-            write_text(path, digest + "\n")
+            write_text(path, f"{digest}\n")
     except RespfmError as error:
         raise WorkflowError(str(error)) from None
     return str(path)
