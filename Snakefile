@@ -4,16 +4,13 @@ Paper: Niizumi et al., "Towards Pre-training an Effective Respiratory Audio Foun
 Without --configfile this runs the embedded demo (config/config.yaml).
 """
 
-import os
-from pathlib import Path
-
 from snakemake.utils import min_version
 
 min_version("9.12.0")
 
 if "data_kind" not in config:
 
-    configfile: os.path.relpath(Path(workflow.current_basedir, "config", "config.yaml"))
+    configfile: "config/config.yaml"
 
 
 report: "resources/captions/workflow.rst"

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 from respfm.embed import embed_dataset, published_window
-from respfm.encoders.base import WHOLE_RECORDING, Crop
+from respfm.encoders.base import WHOLE_RECORDING, Crop, check_statistics
 from respfm.errors import RespfmError
 
 RATE = 100
@@ -78,7 +78,7 @@ def test_batches_are_as_large_as_those_of_the_released_code(tmp_path):
         assert file["layers/size"][:, 0].tolist() == [256] * 512 + [88] * 88
 
 
-def test_statistics_that_an_encoder_cannot_take_are_refused(tmp_path):
-    recordings = pd.DataFrame({"id": ["a"], "path": ["a.wav"]})
-    with pytest.raises(RespfmError, match="BatchSize takes no statistics of its training recordings"):
-        embed_dataset(BatchSize(), recordings, tmp_path, "strict", tmp_path / "out.h5", training=["a"])
+def test_statistics_that_an_encoder_cannot_take_are_refused():
+    check_statistics("loud", Loudness())
+    with pytest.raises(RespfmError, match="model 'mine': its encoder takes no statistics of training recordings"):
+        check_statistics("mine", BatchSize())

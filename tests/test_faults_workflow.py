@@ -31,8 +31,8 @@ SMALL = {
 CONFIGURED = ("--configfile", "config/config.yaml", "small.yaml")
 ENCODER = "pretraining/demo_as/encoder.safetensors"
 FIGURE = "figures/layers_m2d_demo.svg"
-# What tells of a run itself: when, for how long.
-TELLING = re.compile(r"^(logs|benchmarks)/|/timing\.csv$|\.sources\.json|report\.html")
+# What tells of a run itself: when, for how long, and of all code that there was.
+TELLING = re.compile(r"^(logs|benchmarks|\.code)/|/timing\.csv$|\.sources\.json|report\.html")
 
 
 class SmallDemo(Workspace):

@@ -186,10 +186,6 @@ def embed_dataset(
         waiting = max(WAITING_SECONDS, WINDOW_SECONDS * batch_size)
         return batches(windows(action, chosen), batch_size, waiting * rate)
 
-    if len(training) and not hasattr(encoder, "fit_statistics"):
-        raise RespfmError(
-            f"{type(encoder).__name__} takes no statistics of its training recordings; remove `statistics: training`"
-        )
     if hasattr(encoder, "fit_statistics"):
         heard = recordings if protocol == "published" else recordings[recordings["id"].isin(training)]
         if len(heard):

@@ -8,7 +8,7 @@ from respfm.curate.select import select
 from respfm.device import choose_device
 from respfm.embed import embed_dataset, training_recordings
 from respfm.encoders import load_encoder
-from respfm.encoders.base import check_layers
+from respfm.encoders.base import check_layers, check_statistics
 from respfm.joblog import job_log
 from respfm.recordings import read_recordings, read_tasks, usable
 from respfm.resume import discard_states, states_of
@@ -22,6 +22,8 @@ with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     tasks = read_tasks(snakemake.input.tasks).values()
     encoder = load_encoder(cfg["family"], weights_path(snakemake.input.get("weights")), **cfg["options"])
     check_layers(cfg["model"], encoder, cfg["layers"])
+    if tasks:
+        check_statistics(cfg["model"], encoder)
     embed_dataset(
         encoder,
         select(recordings, cfg["pool"], f"{cfg['dataset']}: pool"),

@@ -54,6 +54,15 @@ def check_layers(model: str, encoder: Encoder, layers: Sequence[str] | None) -> 
         )
 
 
+def check_statistics(model: str, encoder: Encoder) -> None:
+    """Raise RespfmError unless `encoder` takes statistics of training recordings, as the entry of `model` asks."""
+    if not hasattr(encoder, "fit_statistics"):
+        raise RespfmError(
+            f"model {model!r}: its encoder takes no statistics of training recordings; remove `statistics: training` "
+            "from its entry"
+        )
+
+
 def embed_checked(
     encoder: Encoder, waveforms: torch.Tensor, lengths: torch.Tensor | None, layers: Sequence[str]
 ) -> dict[str, torch.Tensor]:
