@@ -120,6 +120,38 @@ def test_parameters_hold_only_what_a_rule_needs():
     assert plan.parameters("extract_embeddings", **embed) == changed.parameters("extract_embeddings", **embed)
 
 
+def test_titles_run_nothing_again():
+    settings = settings_with({})
+    plan, renamed = Plan(settings), copy.deepcopy(settings)
+    for entry in (renamed.datasets["esc10"], renamed.mixtures["demo_as"], renamed.runs["demo_as"]):
+        assert entry["title"] != "renamed"
+        entry["title"] = "renamed"
+    for rule, names in (
+        ("retrieve_archive", {"dataset": "esc10"}),
+        ("curate_recordings", {"dataset": "esc10"}),
+        ("build_mixture", {"mixture": "demo_as"}),
+        ("pretrain_encoder", {"run": "demo_as"}),
+    ):
+        assert plan.parameters(rule, **names) == Plan(renamed).parameters(rule, **names)
+
+
+def test_a_start_or_teacher_without_weights_is_refused_and_a_teacher_is_trained_first():
+    def runs(**links):
+        base = read_yaml(REPOSITORY / "config" / "config.yaml")
+        new = {"title": "new", "mixture": "demo_as", "epochs": 1, "batch_size": 32, **links}
+        return load_settings({**base, "add": {"runs": {"new": new}}, "runs": ["new"], "models": ["logmel_stats"],
+                              "figures": {"layers": [], "embedding_map": ""}}, REPOSITORY)  # fmt: skip
+
+    for key in ("init_from", "teacher"):
+        with pytest.raises(
+            RespfmError, match=f"new: {key}: m2d_demo has neither `file` nor `checkpoint`; if a run makes"
+        ):
+            runs(**{key: {"model": "m2d_demo"}})
+    with pytest.raises(RespfmError, match="new <- new start from each other"):
+        runs(teacher={"run": "new"})
+    assert Plan(runs(teacher={"run": "demo_as"})).runs == ["demo_as", "new"]
+
+
 @pytest.mark.parametrize(("protocol", "again"), [("published", True), ("strict", False)])
 def test_only_the_published_crops_depend_on_the_seed(protocol, again):
     names = {"protocol": protocol, "model": "m2d_demo", "dataset": "kauh"}
