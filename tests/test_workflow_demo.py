@@ -213,6 +213,25 @@ def test_finished_pre_training_can_be_kept_when_its_code_has_changed(demo):
     assert demo.jobs() == {}
 
 
+def test_a_lost_shard_that_is_made_alone_runs_nothing_after_it(demo, results):
+    shard = results / "logmel" / "esc10" / "000.h5"
+    before = shard.read_bytes()
+    shard.unlink()
+    demo.snakemake("--", str(shard.relative_to(demo.root)))
+    assert shard.read_bytes() == before
+    assert demo.jobs() == {}
+
+
+def test_results_behind_a_link_of_their_old_name_run_nothing(demo, results, tmp_path):
+    results.rename(tmp_path / "moved")
+    results.symlink_to(tmp_path / "moved")
+    try:
+        assert demo.jobs() == {}
+    finally:
+        results.unlink()
+        (tmp_path / "moved").rename(results)
+
+
 def test_one_recording_runs_its_data_set_again(demo, results):
     """A recording replaced in the mirror of KAUH: its data set, its task, and nothing that was pre-trained."""
     manifest = results / "mirror" / "kauh" / "MANIFEST.csv"
