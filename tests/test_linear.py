@@ -19,11 +19,11 @@ def onednn(monkeypatch):
     monkeypatch.setattr(module, "SMALL_WEIGHT", 0)
 
 
-def both(x: torch.Tensor, bias: bool = True) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def both(x: torch.Tensor, bias: bool = True, outputs: int = 24) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Output and gradients of x, weight and bias by respfm's layer and by PyTorch's, of the same weights."""
     torch.manual_seed(0)
-    own = Linear(x.shape[-1], 24, bias)
-    plain = nn.Linear(x.shape[-1], 24, bias)
+    own = Linear(x.shape[-1], outputs, bias)
+    plain = nn.Linear(x.shape[-1], outputs, bias)
     plain.load_state_dict(own.state_dict())
     results = []
     for layer in (own, plain):
@@ -38,14 +38,15 @@ BATCH = torch.randn(3, 7, 40, generator=torch.Generator().manual_seed(1))
 
 
 @needs_operator
+@pytest.mark.parametrize("outputs", [24, 8], ids=["usual", "narrowing"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     "x",
     [BATCH, BATCH[0], BATCH[:, 2:5], BATCH[..., 3:36], BATCH.transpose(0, 1), BATCH[:, :1].expand(3, 5, 40), BATCH[:0]],
     ids=["batch", "matrix", "rows cut out", "columns cut out", "transposed", "expanded", "empty"],
 )
-def test_values_and_gradients_are_those_of_pytorch(onednn, x, bias):
-    for ours, theirs in zip(*both(x, bias), strict=True):
+def test_values_and_gradients_are_those_of_pytorch(onednn, x, bias, outputs):
+    for ours, theirs in zip(*both(x, bias, outputs), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from respfm.errors import RespfmError
 
@@ -61,17 +60,6 @@ def choose_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """Autocast context of a precision name; does nothing for fp32."""
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
-
-
-def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Scaled dot-product attention of [B, heads, tokens, dim] with the kernels that are fastest on its device.
-
-    On a CPU these are the two products one after the other in bf16, where PyTorch's fused kernel takes about three
-    times as long, and in compiled code, which fuses what is between them.
-    """
-    if query.device.type == "cpu" and (query.dtype == torch.bfloat16 or torch.compiler.is_compiling()):
-        return (query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)).softmax(-1) @ value
-    return F.scaled_dot_product_attention(query, key, value)
 
 
 def adamw(groups: Iterable[dict[str, Any]], betas: tuple[float, float], device: torch.device) -> torch.optim.AdamW:

@@ -30,7 +30,10 @@ def _shape(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """x [..., in] times weight [out, in] plus bias. The weight's gradient stays with MKL, which is no slower there."""
+    """x [..., in] times weight [out, in] plus bias.
+
+    The weight's gradient stays with MKL, which is no slower there unless the layer has many inputs for few outputs.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -40,10 +43,12 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        rows = gradient.flatten(0, -2)
+        rows, inputs = gradient.flatten(0, -2), x.flatten(0, -2)
+        narrowing = len(rows) > 0 and weight.shape[1] > 2 * weight.shape[0]
+        multiply = torch.ops.respfm.linear if narrowing else F.linear
         return (
             torch.ops.respfm.linear(gradient, weight.t(), None) if ctx.needs_input_grad[0] else None,
-            rows.t() @ x.flatten(0, -2) if ctx.needs_input_grad[1] else None,
+            multiply(rows.t(), inputs.t(), None) if ctx.needs_input_grad[1] else None,
             rows.sum(0) if ctx.needs_input_grad[2] else None,
         )
 

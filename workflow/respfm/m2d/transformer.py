@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from respfm.device import attention
+from respfm.attention import self_attention
 from respfm.linear import Linear
 
 NORM_EPSILON = 1e-6
@@ -22,10 +22,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, skip: int = 0) -> Tensor:
         """[B, N, dim] -> [B, N - skip, dim]; the first `skip` tokens are attended to, but do not attend."""
-        parts = self.qkv(x).chunk(3, dim=-1)
-        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-        mixed = attention(query[:, :, skip:], key, value)
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        return self.proj(self_attention(self.qkv(x), self.heads, skip))
 
 
 class Mlp(nn.Module):
