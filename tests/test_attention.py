@@ -39,7 +39,7 @@ def test_the_products_give_the_exact_gradient():
 
 
 @pytest.mark.parametrize("skip", [0, 7])
-def test_without_a_gradient_the_the_values_are_the_same(skip):
+def test_without_a_gradient_the_values_are_the_same(skip):
     expected, _ = with_gradient(self_attention, QKV, HEADS, skip)
     with torch.no_grad():
         out = self_attention(QKV, HEADS, skip)

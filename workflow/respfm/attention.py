@@ -1,6 +1,6 @@
 """Multi-head self-attention of queries, keys and values side by side, with the kernels that are fastest on its device.
 
-PyTorch's fused kernel for CPUs works in small blocks, cannot read the gradient into one array and computes the
+PyTorch's fused kernel for CPUs works in small blocks, has a gradient for each of the three and computes the
 attention weights again in the backward pass. In fp32, up to LONG tokens, plain products of one recording at a time
 are faster there: its weights stay in the cache, and are kept for the backward pass (docs/pretraining.md).
 """
