@@ -1,12 +1,17 @@
 """Several ranks under torchrun give what one process gives."""
 
 import csv
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 from pretrain_corpus import RUN, write_corpus
 from respfm.errors import RespfmError
@@ -50,25 +55,65 @@ def test_two_ranks_follow_the_loss_curve_of_one_which_takes_over_when_they_are_s
     assert (tmp_path / "two" / "encoder.safetensors").exists()
 
 
-@pytest.mark.slow
-def test_four_ranks_that_are_stopped_give_the_same_bytes(spec, tmp_path):
-    """From three ranks on the order of a sum shows, and DDP changes it after its first step."""
-    machine = {**spec["machine"], "save_every_steps": 7}
-    four = {**spec, "run": {**RUN, "epochs": 2}, "machine": machine}
-    launch({**four, "outdir": str(tmp_path / "unbroken")}, processes=4)
-
-    def stop_after_a_state() -> None:
-        while not list(tmp_path.glob("stopped/state/*/step*.pt")):
+def train_on(machines: int, spec, outdir, stop=None) -> None:
+    """Four ranks on this computer, as if on one machine or on several; `stop(agents)` when there is a state."""
+    outdir.mkdir(exist_ok=True)
+    path = outdir / "spec.json"
+    path.write_text(json.dumps({**spec, "outdir": str(outdir)}))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    options = ["-m", "torch.distributed.run", f"--nnodes={machines}", f"--nproc-per-node={4 // machines}"]
+    meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{port}", "--shutdown-timeout=600"]
+    program = ["-m", "respfm.pretrain", "--spec", str(path)]
+    agents = [subprocess.Popen([sys.executable, *options, *meeting, *program]) for _ in range(machines)]
+    if stop:
+        while not list(outdir.glob("state/*/step*.pt")):
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        stop(agents)
+    assert [agent.wait() != 0 for agent in agents] == [stop is not None] * machines
 
-    threading.Thread(target=stop_after_a_state).start()
-    with pytest.raises(SystemExit):
-        launch({**four, "outdir": str(tmp_path / "stopped")}, processes=4)
-    assert not (tmp_path / "stopped" / "encoder.safetensors").exists()
-    launch({**four, "outdir": str(tmp_path / "stopped")}, processes=4)
+
+def ask_to_stop(agents) -> None:
+    for agent in agents:
+        agent.terminate()
+
+
+def kill_a_rank(agents) -> None:
+    psutil.Process(agents[0].pid).children()[1].kill()
+
+
+@pytest.fixture(scope="module")
+def four(spec):
+    return {**spec, "run": {**RUN, "epochs": 2}, "machine": {**spec["machine"], "save_every_steps": 7}}
+
+
+@pytest.fixture(scope="module")
+def unbroken(four, tmp_path_factory):
+    """Outputs of four ranks on one machine, and on two."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    for machines in (1, 2):
+        train_on(machines, four, folder / str(machines))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("machines", "stop"), [(1, kill_a_rank), (2, ask_to_stop)])
+def test_four_ranks_that_are_stopped_give_the_same_bytes(four, unbroken, tmp_path, machines, stop):
+    """From three ranks on the order of a sum shows, and DDP (two machines) changes it after its first step."""
+    train_on(machines, four, tmp_path, stop)
+    assert not (tmp_path / "encoder.safetensors").exists()
+    train_on(machines, four, tmp_path)
     for name in ("encoder.safetensors", "checkpoint.pth", "history.csv"):
-        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes(), name
+        assert (tmp_path / name).read_bytes() == (unbroken / str(machines) / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_ranks_on_two_machines_follow_the_loss_curve_of_those_on_one(unbroken):
+    """The ones exchange gradients by DDP, the others share their weights."""
+    assert history(unbroken / "2") == pytest.approx(history(unbroken / "1"), rel=2e-4)
+    sizes = [(unbroken / machines / "checkpoint.pth").stat().st_size for machines in "12"]
+    assert sizes[0] == sizes[1]
 
 
 def test_accumulated_parts_follow_the_loss_curve_of_the_whole_batch(spec, tmp_path):

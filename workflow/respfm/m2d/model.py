@@ -152,14 +152,23 @@ class M2D(M2DEncoder):
             )
         return losses.cosine_loss(predicted, losses.standardise(teacher.float()))
 
-    @torch.no_grad()
-    def ema_update(self, tau: float) -> None:
-        """Move the target network towards the student: w <- tau * w + (1 - tau) * student, in place."""
+    def ema_pairs(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """The weights of the target network, each with that of the student which it follows; none for MSM-MAE."""
         if self.config.objective == "msm_mae":
-            return
+            return []
         target = [*self.target_blocks.parameters(), *self.target_norm.parameters()]
         online = [*self.blocks.parameters(), *self.norm.parameters()]
-        torch._foreach_lerp_(target, online, 1 - tau)
+        return list(zip(target, online, strict=True))
+
+    @torch.no_grad()
+    def ema_update(self, tau: float, pairs: list[tuple[nn.Parameter, nn.Parameter]] | None = None) -> None:
+        """Move the target network towards the student, in place: w <- tau * w + (1 - tau) * student.
+
+        `pairs`: only these of `ema_pairs`.
+        """
+        if pairs := self.ema_pairs() if pairs is None else pairs:
+            target, online = zip(*pairs, strict=True)
+            torch._foreach_lerp_(target, online, 1 - tau)
 
     def param_groups(self, weight_decay: float) -> list[dict]:
         """Optimiser groups of all trained parameters; biases and those of at most one dimension do not decay."""

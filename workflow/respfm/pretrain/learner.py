@@ -12,6 +12,7 @@ from respfm.m2d import M2D, M2DConfig, initialise_from, load_checkpoint
 from respfm.m2d.mixing import mix_background
 from respfm.pretrain.data import Batch
 from respfm.pretrain.settings import Machine, Recipe
+from respfm.pretrain.shared_update import SharedUpdate, meet, ranks_share_memory
 
 METRICS = ("loss", "online", "offline", "target_std", "grad_norm")
 
@@ -49,14 +50,19 @@ class Learner:
         self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.network: nn.Module = self.model
-        self.several_ranks = torch.distributed.is_initialized()
-        if self.several_ranks:
-            ids = [device.index] if device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(self.model, ids, gradient_as_bucket_view=True)
-            self.network = self.parallel
+        self.pairs = self.model.ema_pairs()
+        self.shared: SharedUpdate | None = None
+        self.parallel: DistributedDataParallel | None = None
+        if torch.distributed.is_initialized():
+            if ranks_share_memory(device) and not self.scaler.is_enabled():
+                self.shared = SharedUpdate(self.optimiser, self.pairs)
+                self.pairs = self.shared.own_pairs
+            else:
+                ids = [device.index] if device.type == "cuda" else None
+                self.network = self.parallel = DistributedDataParallel(self.model, ids, gradient_as_bucket_view=True)
         if machine.compile:
             self.network = devices.compiled(self.network, machine.compile, device)
-        if self.several_ranks:
+        if self.parallel:
             self._settle_buckets()
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -91,18 +97,24 @@ class Learner:
             group["lr"] = lr
         metrics = torch.zeros(len(METRICS), device=self.device)
         parts = batch.split(self.parts)
+        terms = len(parts) * (self.shared.ranks if self.shared else 1)
         for number, part in enumerate(parts, start=1):
-            if self.several_ranks:
+            if self.parallel:
                 self.parallel.require_backward_grad_sync = number == len(parts)
             losses = self._losses(part)
-            self.scaler.scale(losses["loss"] / len(parts)).backward()
+            self.scaler.scale(losses["loss"] / terms).backward()
             metrics[:4] += torch.stack([losses[name].detach().float() for name in METRICS[:4]]) / len(parts)
+        if self.shared:
+            self.shared.add_gradients()
         self.scaler.unscale_(self.optimiser)
-        metrics[4] = devices.clip_gradients(self.parameters, self.recipe.clip_norm)
+        norm_of_all = self.shared.total_norm if self.shared else None
+        metrics[4] = devices.clip_gradients(self.parameters, self.recipe.clip_norm, norm_of_all)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
-        self.model.ema_update(tau)
+        self.model.ema_update(tau, self.pairs)
+        if self.shared:
+            meet()
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,5 +129,7 @@ class Learner:
         """Inverse of `state_dict`."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.shared:
+            self.shared.load_moments()
         if state["scaler"]:  # empty after bf16 or fp32, which another machine may have used
             self.scaler.load_state_dict(state["scaler"])
