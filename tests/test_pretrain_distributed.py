@@ -85,7 +85,8 @@ def kill_a_rank(agents) -> None:
 
 @pytest.fixture(scope="module")
 def four(spec):
-    return {**spec, "run": {**RUN, "epochs": 2}, "machine": {**spec["machine"], "save_every_steps": 7}}
+    machine = {**spec["machine"], "save_every_steps": 7, "accumulation": 2}
+    return {**spec, "run": {**RUN, "epochs": 2}, "machine": machine}
 
 
 @pytest.fixture(scope="module")
