@@ -69,6 +69,7 @@ def train_on(machines: int, spec, outdir, stop=None) -> None:
     agents = [subprocess.Popen([sys.executable, *options, *meeting, *program]) for _ in range(machines)]
     if stop:
         while not list(outdir.glob("state/*/step*.pt")):
+            assert all(agent.poll() is None for agent in agents)
             time.sleep(0.01)
         stop(agents)
     assert [agent.wait() != 0 for agent in agents] == [stop is not None] * machines
