@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 from pretrain_corpus import RUN, write_corpus
@@ -83,7 +84,7 @@ def unbroken(server, spec, tmp_path_factory):
 
 @pytest.mark.slow
 def test_ten_interruptions_at_random_moments_leave_no_trace(server, spec, unbroken, tmp_path):
-    outdir, rng = tmp_path / "run", random.Random(0)
+    outdir, rng, loaders = tmp_path / "run", random.Random(0), []
     for number, target in enumerate(sorted(rng.sample(range(STEPS - 8), 10))):
         sent = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
         before = newest_step(outdir)
@@ -92,6 +93,7 @@ def test_ten_interruptions_at_random_moments_leave_no_trace(server, spec, unbrok
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.05))
         before = newest_step(outdir)
+        loaders += psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, sent)
         status = finish(process)
         assert status == (-signal.SIGKILL if sent == signal.SIGKILL else 75)
@@ -100,6 +102,8 @@ def test_ten_interruptions_at_random_moments_leave_no_trace(server, spec, unbrok
     assert newest_step(outdir) > STEPS // 2
     assert finish(start(server, spec, outdir, workers=1)) == 0
     assert contents(outdir) == unbroken
+    assert loaders
+    assert psutil.wait_procs(loaders, timeout=30)[1] == []
     assert [path.name[:13] for path in outdir.glob("state/finished-*/*")] == [f"step{STEPS:09d}"]
     assert len(list(outdir.glob("state/*"))) == 1
 

@@ -184,6 +184,7 @@ class Trainer:
             batch_size=None,
             sampler=range(self.step, self.total),
             num_workers=workers,
+            multiprocessing_context="fork" if workers else None,  # no other kind notices that its rank was killed
             pin_memory=device.type == "cuda",
             prefetch_factor=4 if workers else None,
             worker_init_fn=ignore_signals,
