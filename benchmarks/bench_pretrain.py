@@ -3,7 +3,7 @@
     python benchmarks/bench_pretrain.py [--batch 8] [--steps 5] [--threads 2] [--ranks 2]
 
 Rows: the matrix products of one trainer's step alone by torch.matmul, each of its shapes as often as the step needs
-it (attention included), nothing between them (on AMD the step itself has a faster library, respfm.linear); square
+it (attention included), nothing between them; square
 products of 1536 for orientation; a plain textbook step on a ready batch; the trainer's step (data loading included,
 fp32); the same compiled (`machine.compile: default`), if there is a C++ compiler, and in bf16. All run in turn, round
 by round, so that other load on the machine meets all of them; medians are printed, without those of the first rounds.

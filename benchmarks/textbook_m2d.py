@@ -1,20 +1,8 @@
 """M2D the textbook way: the formulas of the paper written down one after the other, nothing saved, nothing fused."""
 
 import torch
-from respfm.linear import Linear
 from respfm.m2d import M2D
 from torch import Tensor, nn
-
-
-def plain_linear(module: nn.Module) -> None:
-    """Put PyTorch's own linear layers, with the same weights, in the place of respfm's."""
-    for name, child in module.named_children():
-        if isinstance(child, Linear):
-            plain = nn.Linear(child.in_features, child.out_features)
-            plain.weight, plain.bias = child.weight, child.bias
-            setattr(module, name, plain)
-        else:
-            plain_linear(child)
 
 
 class TextbookM2D(nn.Module):
@@ -27,7 +15,6 @@ class TextbookM2D(nn.Module):
     def __init__(self, networks: M2D):
         super().__init__()
         self.networks = networks.train()
-        plain_linear(self.networks)
         self.optimiser = torch.optim.AdamW(networks.param_groups(0.05), betas=(0.9, 0.95), fused=False, foreach=False)
 
     def attend(self, attention: nn.Module, x: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ def unbroken(four, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(("machines", "stop"), [(1, kill_a_rank), (2, ask_to_stop)])
 def test_four_ranks_that_are_stopped_give_the_same_bytes(four, unbroken, tmp_path, machines, stop):
-    """From three ranks on the order of a sum shows, and DDP (two machines) changes it after its first step."""
+    """From three ranks on the order of a sum shows, and DDP changes it after its first step."""
     train_on(machines, four, tmp_path, stop)
     assert not (tmp_path / "encoder.safetensors").exists()
     train_on(machines, four, tmp_path)
@@ -112,7 +112,6 @@ def test_four_ranks_that_are_stopped_give_the_same_bytes(four, unbroken, tmp_pat
 
 @pytest.mark.slow
 def test_ranks_on_two_machines_follow_the_loss_curve_of_those_on_one(unbroken):
-    """The ones exchange gradients by DDP, the others share their weights."""
     assert history(unbroken / "2") == pytest.approx(history(unbroken / "1"), rel=2e-4)
     sizes = [(unbroken / machines / "checkpoint.pth").stat().st_size for machines in "12"]
     assert sizes[0] == sizes[1]

@@ -6,7 +6,7 @@ import re
 import resource
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -67,20 +67,13 @@ def adamw(groups: Iterable[dict[str, Any]], betas: tuple[float, float], device: 
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=1e-8, fused=device.type in ("cuda", "cpu"))
 
 
-def clip_gradients(
-    parameters: list[nn.Parameter],
-    max_norm: float,
-    norm_of_all: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> torch.Tensor:
+def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> torch.Tensor:
     """Scale the gradients down to `max_norm` in all; returns their norm before.
 
-    `norm_of_all` gives it if other ranks hold more of the gradients, from the norm of those that are here.
-    A device that runs behind may not be asked whether it is needed. A CPU may, and seldom has to touch them.
+    On CUDA the test would wait for the device, so gradients are always scaled; on a CPU only near the limit.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients, foreach=True)
-    if norm_of_all:
-        norm = norm_of_all(norm)
     if norm.device.type != "cpu" or not norm < 0.99 * max_norm:
         nn.utils.clip_grads_with_norm_(parameters, max_norm, norm, foreach=True)
     return norm

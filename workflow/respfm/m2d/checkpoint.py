@@ -196,11 +196,7 @@ def reference_name(config: M2DConfig, label: str) -> str:
 
 
 def _exported(model: M2DEncoder, norm_stats: Sequence[float]) -> dict[str, Tensor]:
-    # Copies, since torch.save writes the whole memory of a tensor, of which ranks of one machine share a single one.
-    state = {
-        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for key, value in model.state_dict().items()
-    }
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     return {**state, "norm_stats": torch.tensor(norm_stats, dtype=torch.float32)}
 
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from respfm.linear import linear
 from respfm.m2d.config import M2DConfig
 from respfm.m2d.positions import fit_columns, sincos_positions
 from respfm.m2d.transformer import NORM_EPSILON, Block, initial_token, initialise
@@ -30,7 +29,7 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Patches [B, N, values] -> tokens [B, N, dim]."""
-        return linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class M2DEncoder(nn.Module):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from respfm.errors import RespfmError
-from respfm.linear import Linear
 from respfm.m2d import losses
 from respfm.m2d.config import M2DConfig
 from respfm.m2d.encoder import M2DEncoder
@@ -51,12 +50,12 @@ class M2D(M2DEncoder):
         predicts_pixels = config.objective == "msm_mae"
         self.mask_token = initial_token(width)
         self.decoder_pos_embed = nn.Parameter(sincos_positions(width, config.grid), requires_grad=False)
-        self.decoder_embed = Linear(config.dim, width)
+        self.decoder_embed = nn.Linear(config.dim, width)
         self.decoder_blocks = nn.ModuleList(
             Block(width, config.decoder_heads, config.mlp_ratio) for _ in range(config.decoder_depth)
         )
         self.decoder_norm = nn.LayerNorm(width, eps=NORM_EPSILON)
-        self.decoder_pred = Linear(
+        self.decoder_pred = nn.Linear(
             width, config.patch_size[0] * config.patch_size[1] if predicts_pixels else config.dim
         )
         added = [self.decoder_embed, self.decoder_blocks, self.decoder_pred]
@@ -67,7 +66,7 @@ class M2D(M2DEncoder):
             self.target_norm = nn.LayerNorm(config.dim, eps=NORM_EPSILON).requires_grad_(False)
             added.append(self.target_blocks)
         if config.objective == "m2d_x":
-            self.offline_predictor = Linear(config.grid[0] * config.dim, config.offline_dim)
+            self.offline_predictor = nn.Linear(config.grid[0] * config.dim, config.offline_dim)
             added.append(self.offline_predictor)
         for module in added:
             module.apply(initialise)
@@ -152,22 +151,12 @@ class M2D(M2DEncoder):
             )
         return losses.cosine_loss(predicted, losses.standardise(teacher.float()))
 
-    def ema_pairs(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
-        """The weights of the target network, each with that of the student which it follows; none for MSM-MAE."""
-        if self.config.objective == "msm_mae":
-            return []
-        target = [*self.target_blocks.parameters(), *self.target_norm.parameters()]
-        online = [*self.blocks.parameters(), *self.norm.parameters()]
-        return list(zip(target, online, strict=True))
-
     @torch.no_grad()
-    def ema_update(self, tau: float, pairs: list[tuple[nn.Parameter, nn.Parameter]] | None = None) -> None:
-        """Move the target network towards the student, in place: w <- tau * w + (1 - tau) * student.
-
-        `pairs`: only these of `ema_pairs`.
-        """
-        if pairs := self.ema_pairs() if pairs is None else pairs:
-            target, online = zip(*pairs, strict=True)
+    def ema_update(self, tau: float) -> None:
+        """Move the target network towards the student, in place: w <- tau * w + (1 - tau) * student."""
+        if self.config.objective != "msm_mae":
+            target = [*self.target_blocks.parameters(), *self.target_norm.parameters()]
+            online = [*self.blocks.parameters(), *self.norm.parameters()]
             torch._foreach_lerp_(target, online, 1 - tau)
 
     def param_groups(self, weight_decay: float) -> list[dict]:

@@ -12,7 +12,6 @@ from respfm.m2d import M2D, M2DConfig, initialise_from, load_checkpoint
 from respfm.m2d.mixing import mix_background
 from respfm.pretrain.data import Batch
 from respfm.pretrain.settings import Machine, Recipe
-from respfm.pretrain.shared_update import SharedUpdate, meet, ranks_share_memory
 
 METRICS = ("loss", "online", "offline", "target_std", "grad_norm")
 
@@ -50,16 +49,10 @@ class Learner:
         self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.network: nn.Module = self.model
-        self.pairs = self.model.ema_pairs()
-        self.shared: SharedUpdate | None = None
         self.parallel: DistributedDataParallel | None = None
         if torch.distributed.is_initialized():
-            if ranks_share_memory(device) and not self.scaler.is_enabled():
-                self.shared = SharedUpdate(self.optimiser, self.pairs)
-                self.pairs = self.shared.own_pairs
-            else:
-                ids = [device.index] if device.type == "cuda" else None
-                self.network = self.parallel = DistributedDataParallel(self.model, ids, gradient_as_bucket_view=True)
+            ids = [device.index] if device.type == "cuda" else None
+            self.network = self.parallel = DistributedDataParallel(self.model, ids, gradient_as_bucket_view=True)
         if machine.compile:
             self.network = devices.compiled(self.network, machine.compile, device)
         if self.parallel:
@@ -97,24 +90,18 @@ class Learner:
             group["lr"] = lr
         metrics = torch.zeros(len(METRICS), device=self.device)
         parts = batch.split(self.parts)
-        terms = len(parts) * (self.shared.ranks if self.shared else 1)
         for number, part in enumerate(parts, start=1):
             if self.parallel:
                 self.parallel.require_backward_grad_sync = number == len(parts)
             losses = self._losses(part)
-            self.scaler.scale(losses["loss"] / terms).backward()
+            self.scaler.scale(losses["loss"] / len(parts)).backward()
             metrics[:4] += torch.stack([losses[name].detach().float() for name in METRICS[:4]]) / len(parts)
-        if self.shared:
-            self.shared.add_gradients()
         self.scaler.unscale_(self.optimiser)
-        norm_of_all = self.shared.total_norm if self.shared else None
-        metrics[4] = devices.clip_gradients(self.parameters, self.recipe.clip_norm, norm_of_all)
+        metrics[4] = devices.clip_gradients(self.parameters, self.recipe.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
-        self.model.ema_update(tau, self.pairs)
-        if self.shared:
-            meet()
+        self.model.ema_update(tau)
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,7 +116,5 @@ class Learner:
         """Inverse of `state_dict`."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        if self.shared:
-            self.shared.load_moments()
         if state["scaler"]:  # empty after bf16 or fp32, which another machine may have used
             self.scaler.load_state_dict(state["scaler"])
