@@ -42,10 +42,11 @@ localrules:
     all,
     retrieve_all,
     curate_all,
+    audit_all,
     pretrain_all,
     embed_all,
     probe_all,
-    publish_all,
+    report_all,
     make_demo_corpus,
     build_task,
     make_table,
@@ -63,11 +64,12 @@ onstart:
 
 include: "rules/retrieve.smk"
 include: "rules/curate.smk"
+include: "rules/audit.smk"
 include: "rules/logmel.smk"
 include: "rules/pretrain.smk"
 include: "rules/embed.smk"
 include: "rules/probe.smk"
-include: "rules/publish.smk"
+include: "rules/report.smk"
 
 
 # Every expensive intermediate is named, so that a failed rerun upstream can never leave a stale figure behind.
@@ -76,7 +78,8 @@ rule all:
     input:
         rules.retrieve_all.input,
         rules.curate_all.input,
+        rules.audit_all.input,
         rules.pretrain_all.input,
         rules.embed_all.input,
         rules.probe_all.input,
-        rules.publish_all.input,
+        rules.report_all.input,

@@ -24,10 +24,10 @@ import pandas as pd
 import soundfile
 from report import report
 from respfm import audio
-from respfm.config import read_yaml
+from respfm.config.settings import read_yaml
 from respfm.curate.inspect import inspect_recordings
+from respfm.embed.waveforms import read_waveforms, write_waveforms
 from respfm.files import file_digest
-from respfm.waveforms import read_waveforms, write_waveforms
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 RATES = (16000, 32000, 44100, 48000)

@@ -29,8 +29,8 @@ import soxr
 import torch
 from report import report
 from respfm import audio
-from respfm.cache import write_shard
-from respfm.logmel import EPSILON, LogMel, mel_filters
+from respfm.logmel.build import write_shard
+from respfm.logmel.frontend import EPSILON, LogMel, mel_filters
 
 RATE = 16000
 SUFFIXES = {".wav", ".ogg", ".flac", ".mp3", ".webm"}

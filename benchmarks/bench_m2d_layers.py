@@ -25,10 +25,10 @@ import soundfile
 import torch
 from report import report
 from respfm import audio
-from respfm.allocator import keep_freed_memory
 from respfm.encoders import load_encoder
 from respfm.encoders.m2d import M2DAudioEncoder
-from respfm.logmel import mel_filters
+from respfm.jobs.memory import keep_freed_memory
+from respfm.logmel.frontend import mel_filters
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -31,16 +31,16 @@ import numpy as np
 import pandas as pd
 import torch
 from report import report
-from respfm.allocator import keep_freed_memory, use_huge_pages
 from respfm.device import measured_gemm_flops
 from respfm.files import write_json
-from respfm.interruption import ignore_signals
+from respfm.jobs.interruption import ignore_signals
+from respfm.jobs.memory import keep_freed_memory, use_huge_pages
+from respfm.logmel.mixture import Recordings
 from respfm.m2d import M2D, M2DConfig
 from respfm.pretrain.data import Batches
 from respfm.pretrain.flops import sample_flops
 from respfm.pretrain.launch import torchrun
 from respfm.pretrain.learner import Learner
-from respfm.pretrain.recordings import Recordings
 from respfm.pretrain.settings import Machine, Recipe
 from respfm.shard import write_clips
 from textbook_m2d import TextbookM2D

@@ -21,7 +21,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config", "envs", "profiles", "resources", "rules", "workflow")
 SIMULATED = "benchmarks/scale.yaml"
-TENFOLD = "tests/audioset_x10.yaml"
+TENFOLD = "tests/helpers/audioset_x10.yaml"
 STAND_IN = """import time
 from pathlib import Path
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from report import report
-from respfm.logmel import UNITS, LogMel
+from respfm.logmel.frontend import UNITS, LogMel
 from respfm.shard import write_clips
 from respfm.store import LogMelStore
 

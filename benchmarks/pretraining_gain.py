@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
-from respfm.config import load_settings, read_yaml
+from respfm.config.plan import Plan
+from respfm.config.settings import load_settings, read_yaml
 from respfm.curate.tasks import build_task
 from respfm.errors import RespfmError
-from respfm.plan import Plan
 from respfm.probe.run import probe_task
 from tqdm import tqdm
 

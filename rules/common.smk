@@ -21,13 +21,13 @@ sys.path.insert(0, str(ROOT / "workflow"))
 sys.path.append(os.getcwd())
 os.environ.update(PYTHONPATH=os.pathsep.join([str(ROOT / "workflow"), os.getcwd(), os.getenv("PYTHONPATH", "")]))
 
-from respfm import slurm
-from respfm.code_digest import code_digest
-from respfm.config import load_settings, read_yaml
+from respfm.jobs import slurm
+from respfm.jobs.code import code_digest
+from respfm.config.settings import load_settings, read_yaml
 from respfm.encoders import family_module
 from respfm.errors import RespfmError
 from respfm.files import canonical_json, write_text
-from respfm.plan import LABEL_SOURCE, Plan
+from respfm.config.plan import LABEL_SOURCE, Plan
 from respfm.retrieve.mirror import Mirror, local_copies
 
 try:

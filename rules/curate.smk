@@ -1,9 +1,8 @@
-"""From files to tables: recordings, tasks under both protocols, pre-training mixtures, and their audit.
+"""From files to tables: recordings, tasks under both protocols, pre-training mixtures.
 
 Inputs: <results>/raw/<dataset>/.sources.json.
-Outputs: <results>/recordings/<dataset>.parquet, tasks/<protocol>/<task>.parquet, mixtures/<mixture>.parquet,
-audit/{leakage,duplicates,metadata_baselines}.csv.
-Steps: curate_recordings, build_task, build_mixture, audit_* (paper sections 2.1 and 3.2, Table 1).
+Outputs: <results>/recordings/<dataset>.parquet, tasks/<protocol>/<task>.parquet, mixtures/<mixture>.parquet.
+Steps: curate_recordings, build_task, build_mixture (paper sections 2.1 and 3.2, Table 1).
 """
 
 
@@ -73,73 +72,8 @@ rule build_mixture:
         "../workflow/scripts/build_mixture.py"
 
 
-rule audit_leakage:
-    input:
-        tasks=ALL_TASKS,
-        mixtures=results_of("mixtures/{name}.parquet", name=plan.mixtures),
-        recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
-        code=code("audit_leakage"),
-    output:
-        table="<results>/audit/leakage.csv",
-    log:
-        "<logs>/audit_leakage.log",
-    benchmark:
-        "<benchmarks>/audit_leakage.tsv"
-    conda:
-        "../envs/data.yaml"
-    resources:
-        mem_mb=memory(4),
-        runtime=minutes(60),
-    script:
-        "../workflow/scripts/audit_leakage.py"
-
-
-rule audit_metadata:
-    input:
-        tasks=ALL_TASKS,
-        recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
-        code=code("audit_metadata"),
-    output:
-        table="<results>/audit/metadata_baselines.csv",
-    log:
-        "<logs>/audit_metadata.log",
-    benchmark:
-        "<benchmarks>/audit_metadata.tsv"
-    conda:
-        "../envs/data.yaml"
-    resources:
-        mem_mb=memory(4),
-        runtime=minutes(60),
-    script:
-        "../workflow/scripts/audit_metadata.py"
-
-
-rule audit_duplicates:
-    input:
-        tasks=ALL_TASKS,
-        mixtures=results_of("mixtures/{name}.parquet", name=plan.mixtures),
-        recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
-        sources=results_of("raw/{name}/.sources.json", name=plan.task_datasets),
-        code=code("audit_duplicates"),
-    output:
-        table="<results>/audit/duplicates.csv",
-    log:
-        "<logs>/audit_duplicates.log",
-    benchmark:
-        "<benchmarks>/audit_duplicates.tsv"
-    conda:
-        "../envs/data.yaml"
-    threads: THREADS
-    resources:
-        mem_mb=memory(4),
-        runtime=minutes(60),
-    script:
-        "../workflow/scripts/audit_duplicates.py"
-
-
 rule curate_all:
     input:
         expand("<results>/recordings/{dataset}.parquet", dataset=plan.datasets),
         expand("<results>/tasks/{protocol}/{task}.parquet", protocol=plan.protocols, task=plan.tasks),
         expand("<results>/mixtures/{mixture}.parquet", mixture=plan.mixtures),
-        results_of("audit/{name}.csv", name=["leakage", "duplicates", "metadata_baselines"]),

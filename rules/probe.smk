@@ -2,21 +2,21 @@
 
 Inputs: embeddings of a task's data set, the task's labels and splits.
 Outputs: <results>/scores/<protocol>/<model>/<task>.csv, every layer and run; under `strict` predictions beside.
-Steps: train_probe (the published protocol), fit_probe (the strict one).
+Steps: probe_published (the published protocol), probe_strict (the strict one).
 """
 
 
-rule train_probe:
+rule probe_published:
     input:
         embeddings=embeddings_of_task("published"),
         task="<results>/tasks/published/{task}.parquet",
-        code=code("train_probe", "respfm.probe.published"),
+        code=code("probe_published", "respfm.probe.published"),
     output:
         scores="<results>/scores/published/{model}/{task}.csv",
     log:
-        "<logs>/train_probe/{model}/{task}.log",
+        "<logs>/probe_published/{model}/{task}.log",
     benchmark:
-        "<benchmarks>/train_probe/{model}/{task}.tsv"
+        "<benchmarks>/probe_published/{model}/{task}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: THREADS
@@ -24,23 +24,23 @@ rule train_probe:
         mem_mb=memory(MEMORY_GB),
         runtime=minutes(60),
     params:
-        cfg=parameters("train_probe"),
+        cfg=parameters("probe_published"),
     script:
-        "../workflow/scripts/train_probe.py"
+        "../workflow/scripts/probe_published.py"
 
 
-rule fit_probe:
+rule probe_strict:
     input:
         embeddings=embeddings_of_task("strict"),
         task="<results>/tasks/strict/{task}.parquet",
-        code=code("fit_probe", "respfm.probe.strict"),
+        code=code("probe_strict", "respfm.probe.strict"),
     output:
         scores="<results>/scores/strict/{model}/{task}.csv",
         predictions="<results>/scores/strict/{model}/{task}.predictions.parquet",
     log:
-        "<logs>/fit_probe/{model}/{task}.log",
+        "<logs>/probe_strict/{model}/{task}.log",
     benchmark:
-        "<benchmarks>/fit_probe/{model}/{task}.tsv"
+        "<benchmarks>/probe_strict/{model}/{task}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: THREADS
@@ -48,9 +48,9 @@ rule fit_probe:
         mem_mb=memory(MEMORY_GB),
         runtime=minutes(60),
     params:
-        cfg=parameters("fit_probe"),
+        cfg=parameters("probe_strict"),
     script:
-        "../workflow/scripts/fit_probe.py"
+        "../workflow/scripts/probe_strict.py"
 
 
 rule probe_all:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 from respfm.audit.duplicates import duplicates
 from respfm.files import write_text
-from respfm.joblog import job_log
+from respfm.jobs.job import job_log
 from respfm.recordings import read_recordings, read_tasks
-from respfm.sources import raw_root
+from respfm.retrieve.sources import raw_root
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     names = [Path(path).stem for path in snakemake.input.recordings]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from respfm.audit.metadata_baselines import metadata_baselines
 from respfm.files import write_text
-from respfm.joblog import job_log
+from respfm.jobs.job import job_log
 from respfm.recordings import read_recordings, read_tasks
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):

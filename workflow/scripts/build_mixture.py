@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from respfm.curate.mixtures import build_mixture
 from respfm.files import atomic_path
-from respfm.joblog import job_log
+from respfm.jobs.job import job_log
 from respfm.recordings import read_recordings
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):

@@ -4,9 +4,9 @@ import json
 
 from respfm.curate.tasks import build_task
 from respfm.files import atomic_path
-from respfm.joblog import job_log
+from respfm.jobs.job import job_log
 from respfm.recordings import read_recordings
-from respfm.sources import raw_root
+from respfm.retrieve.sources import raw_root
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

@@ -2,10 +2,10 @@
 
 import json
 
-from respfm.cache import write_shard
-from respfm.joblog import job_log
+from respfm.jobs.job import job_log
+from respfm.logmel.build import write_shard
 from respfm.recordings import read_shard
-from respfm.sources import raw_root
+from respfm.retrieve.sources import raw_root
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

@@ -3,10 +3,10 @@
 import json
 
 from respfm.curate.select import select
-from respfm.joblog import job_log
+from respfm.embed.waveforms import write_waveforms
+from respfm.jobs.job import job_log
 from respfm.recordings import read_recordings, usable
-from respfm.sources import raw_root
-from respfm.waveforms import write_waveforms
+from respfm.retrieve.sources import raw_root
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

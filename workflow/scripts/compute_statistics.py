@@ -2,8 +2,8 @@
 
 import pandas as pd
 from respfm.files import write_json
-from respfm.joblog import job_log
-from respfm.pretrain.statistics import mixture_statistics
+from respfm.jobs.job import job_log
+from respfm.logmel.statistics import mixture_statistics
 from respfm.recordings import group_shards
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):

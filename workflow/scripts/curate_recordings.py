@@ -5,8 +5,8 @@ import json
 
 from respfm.curate.inspect import check_recordings, inspect_recordings
 from respfm.files import atomic_path
-from respfm.joblog import job_log
-from respfm.sources import raw_root
+from respfm.jobs.job import job_log
+from respfm.retrieve.sources import raw_root
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

@@ -2,11 +2,11 @@
 
 import json
 
-from respfm.cli import REPOSITORY
-from respfm.config import load_settings
-from respfm.joblog import job_log
-from respfm.plan import Plan
-from respfm.requirements import describe_needs
+from respfm.cli.main import REPOSITORY
+from respfm.cli.needs import describe_needs
+from respfm.config.plan import Plan
+from respfm.config.settings import load_settings
+from respfm.jobs.job import job_log
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     config = json.loads(snakemake.params.cfg)

@@ -3,16 +3,16 @@
 import json
 
 import torch
-from respfm.allocator import keep_freed_memory
 from respfm.curate.select import select
 from respfm.device import choose_device
-from respfm.embed import embed_dataset, training_recordings
+from respfm.embed.dataset import embed_dataset, training_recordings
+from respfm.embed.sums import discard_states, states_of
 from respfm.encoders import load_encoder
 from respfm.encoders.base import check_layers, check_statistics
-from respfm.joblog import job_log
+from respfm.jobs.job import job_log
+from respfm.jobs.memory import keep_freed_memory
 from respfm.recordings import read_recordings, read_tasks, usable
-from respfm.resume import discard_states, states_of
-from respfm.sources import raw_root, weights_path
+from respfm.retrieve.sources import raw_root, weights_path
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg, device = json.loads(snakemake.params.cfg), choose_device(snakemake.resources.device)

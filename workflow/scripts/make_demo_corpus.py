@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from respfm.demo import write_dataset
-from respfm.joblog import job_log
+from respfm.jobs.job import job_log
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

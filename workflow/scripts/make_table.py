@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from respfm.joblog import job_log
-from respfm.publish.tables import make_table
+from respfm.jobs.job import job_log
+from respfm.report.tables import make_table
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

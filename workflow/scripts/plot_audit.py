@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from respfm.joblog import job_log
-from respfm.publish.figures.audit import plot_audit
+from respfm.jobs.job import job_log
+from respfm.report.figures.audit import plot_audit
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     plot_audit(

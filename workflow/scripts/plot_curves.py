@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from respfm.joblog import job_log
-from respfm.publish.figures.curves import plot_curves
+from respfm.jobs.job import job_log
+from respfm.report.figures.curves import plot_curves
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from respfm.joblog import job_log
-from respfm.publish.figures.data_scale import plot_data_scale
+from respfm.jobs.job import job_log
+from respfm.report.figures.data_scale import plot_data_scale
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

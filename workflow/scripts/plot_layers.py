@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from respfm.joblog import job_log
-from respfm.publish.figures.layers import plot_layers
+from respfm.jobs.job import job_log
+from respfm.report.figures.layers import plot_layers
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

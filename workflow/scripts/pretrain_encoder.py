@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from respfm.joblog import job_log
+from respfm.jobs.job import job_log
 from respfm.pretrain.launch import launch
 from respfm.recordings import group_shards
-from respfm.sources import weights_path
+from respfm.retrieve.sources import weights_path
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):
     cfg = json.loads(snakemake.params.cfg)

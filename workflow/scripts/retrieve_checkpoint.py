@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from respfm.joblog import job_log
+from respfm.jobs.job import job_log
 from respfm.retrieve.dataset import fetch_dataset
 
 with job_log(snakemake.log[0], snakemake.input, snakemake.output):

@@ -14,7 +14,7 @@ from transformers import ASTConfig, ASTModel
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import fit_statistics, kaldi_fbank
 from respfm.encoders.names import rename, split_joint
-from respfm.encoders.published import Published
+from respfm.encoders.weights_file import Published
 from respfm.errors import RespfmError
 
 PUBLISHED = Published(

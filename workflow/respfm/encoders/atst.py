@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import in_float32
-from respfm.encoders.published import Published
 from respfm.encoders.train_mode import training_behaviour
+from respfm.encoders.weights_file import Published
 
 SOURCE = "https://github.com/Audio-WestlakeU/audiossl"
 CLIP = Published("ATST-Clip", "base.ckpt", SOURCE)

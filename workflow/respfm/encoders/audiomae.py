@@ -11,8 +11,8 @@ from respfm.encoders.base import WHOLE_RECORDING
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import kaldi_fbank
 from respfm.encoders.opera_audio import SAMPLE_RATE, trim_silence
-from respfm.encoders.published import Published
 from respfm.encoders.vit import patch_tokens
+from respfm.encoders.weights_file import Published
 
 PUBLISHED = Published("AudioMAE", "pretrained.pth", "https://github.com/facebookresearch/AudioMAE")
 UNUSED = r"(decoder_.*|mask_token|norm\..*|fc_norm\..*|head\..*)"

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import kaldi_fbank
-from respfm.encoders.published import Published
+from respfm.encoders.weights_file import Published
 
 PUBLISHED = Published(
     "BEATs", "BEATs_iter3.pt or BEATs_iter3_plus_AS2M.pt", "https://github.com/microsoft/unilm/tree/master/beats"

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import fit_statistics, in_float32
-from respfm.encoders.published import Published
 from respfm.encoders.train_mode import PIECE, NormalisedByBatch, joined, training_behaviour
-from respfm.logmel import LogMel
+from respfm.encoders.weights_file import Published
+from respfm.logmel.frontend import LogMel
 
 SOURCES = {
     1: Published("BYOL-A v1", "AudioNTT2020-BYOLA-64x96d2048.pth", "https://github.com/nttcslab/byol-a"),

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from respfm.encoders.base import Crop
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import DecibelMel
-from respfm.encoders.published import Published
 from respfm.encoders.train_mode import PIECE, NormalisedByBatch, joined, training_behaviour
+from respfm.encoders.weights_file import Published
 
 PANNS = Published("PANNs Cnn14", "Cnn14_16k_mAP=0.438.pth", "https://zenodo.org/record/3987831")
 CLAP_2022 = Published("CLAP 2022", "CLAP_weights_2022.pth", "https://huggingface.co/microsoft/msclap")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import in_float32
-from respfm.encoders.published import Published
+from respfm.encoders.weights_file import Published
 
 SAMPLE_RATE, N_FFT, HOP, N_MELS = 16000, 512, 160, 64
 TOP_DECIBELS = 120

@@ -6,7 +6,7 @@ import torch
 import torchaudio.compliance.kaldi
 from torch import Tensor, nn
 
-from respfm.logmel import hann_window, mel_filters
+from respfm.logmel.frontend import hann_window, mel_filters
 
 QUIETEST_POWER = 1e-10
 

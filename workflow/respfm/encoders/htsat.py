@@ -20,8 +20,8 @@ from respfm.encoders.cnn14 import Projection
 from respfm.encoders.frontends import DecibelMel
 from respfm.encoders.names import rename, split_joint
 from respfm.encoders.opera_audio import OperaSpectrogram, repeat_in_front, trim_silence
-from respfm.encoders.published import Published
 from respfm.encoders.train_mode import training_behaviour
+from respfm.encoders.weights_file import Published
 
 BLOCKS = [f"block{i}" for i in range(1, 13)]
 FRAMES = 1024

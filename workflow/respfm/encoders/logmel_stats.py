@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import in_float32
-from respfm.logmel import LogMel
+from respfm.logmel.frontend import LogMel
 
 
 class LogMelStatistics(ClipwiseEncoder):

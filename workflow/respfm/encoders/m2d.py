@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from respfm.encoders.frontends import fit_statistics, in_float32
 from respfm.errors import RespfmError
-from respfm.logmel import LogMel
+from respfm.logmel.frontend import LogMel
 from respfm.m2d.checkpoint import load_checkpoint
 from respfm.m2d.config import M2DConfig
 from respfm.m2d.encoder import M2DEncoder

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import in_float32
-from respfm.encoders.published import Published
+from respfm.encoders.weights_file import Published
 
 PUBLISHED = Published(
     "OpenL3", "torchopenl3_mel256_env_6144.pth.tar", "https://github.com/torchopenl3/torchopenl3-models"

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from respfm.encoders.frontends import in_float32
-from respfm.logmel import hann_window, mel_filters
+from respfm.logmel.frontend import hann_window, mel_filters
 
 SAMPLE_RATE = 16000
 _FRAME, _HOP = 1600, 800

@@ -9,8 +9,8 @@ from torch import Tensor
 from respfm.encoders.base import WHOLE_RECORDING
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.opera_audio import SAMPLE_RATE, OperaSpectrogram, repeat_in_front, trim_silence
-from respfm.encoders.published import Published
 from respfm.encoders.vit import patch_tokens
+from respfm.encoders.weights_file import Published
 from respfm.errors import RespfmError
 
 PUBLISHED = Published("OPERA-GT", "encoder-operaGT.ckpt", "https://huggingface.co/evelyn0414/OPERA")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
-from respfm.encoders.published import Published
+from respfm.encoders.weights_file import Published
 
 SHORTEST = 400
 """Samples of one frame of the convolutions."""

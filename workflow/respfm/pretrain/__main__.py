@@ -12,7 +12,7 @@ from respfm.errors import RespfmError
 
 def main() -> int:
     """Exit status of this rank, or of all that were started here."""
-    from respfm.interruption import EXIT_REQUEUE, Interrupted
+    from respfm.jobs.interruption import EXIT_REQUEUE, Interrupted
     from respfm.pretrain.launch import torchrun
     from respfm.pretrain.rank import read_spec, train_from_spec
 

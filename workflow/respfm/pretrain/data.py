@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from respfm.errors import RespfmError
+from respfm.logmel.mixture import Recordings
 from respfm.pretrain import schedule
-from respfm.pretrain.recordings import Recordings
 
 ORDER, SAMPLE = range(2)
 

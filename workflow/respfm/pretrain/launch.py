@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from respfm import slurm
 from respfm.errors import RespfmError
 from respfm.files import write_json
+from respfm.jobs import slurm
 
 
 def launch(spec: dict[str, Any], processes: int = 1, nodes: int = 1, cores: int = 1) -> None:
@@ -19,7 +19,7 @@ def launch(spec: dict[str, Any], processes: int = 1, nodes: int = 1, cores: int 
     and a run that was stopped in time puts its job back into the queue; several machines need one. Exits with status
     75 if the run was stopped on request and its state saved. Raises RespfmError if it failed.
     """
-    from respfm.interruption import EXIT_REQUEUE, Interrupted
+    from respfm.jobs.interruption import EXIT_REQUEUE, Interrupted
     from respfm.pretrain.rank import train_from_spec
 
     path = Path(spec["outdir"]) / "spec.json"
@@ -66,7 +66,7 @@ def _run(command: list[str], request: signal.Signals) -> int:
 
     75 if it was asked and did not end well: torchrun forgets the status of its ranks.
     """
-    from respfm.interruption import EXIT_REQUEUE, SIGNALS
+    from respfm.jobs.interruption import EXIT_REQUEUE, SIGNALS
 
     process = subprocess.Popen(
         command,

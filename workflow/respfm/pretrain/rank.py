@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from respfm.allocator import use_huge_pages
 from respfm.errors import RespfmError
+from respfm.jobs.memory import use_huge_pages
 
 NEEDED = ("run", "mixture", "shards", "statistics", "outdir")
 

@@ -17,11 +17,13 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from respfm import device as devices
-from respfm.allocator import keep_freed_memory
-from respfm.code_digest import code_digest
 from respfm.errors import RespfmError
 from respfm.files import digest, file_digest, why_not_written
-from respfm.interruption import Interrupted, Requests, ignore_signals
+from respfm.jobs.checkpoints import StateDirectory
+from respfm.jobs.code import code_digest
+from respfm.jobs.interruption import Interrupted, Requests, ignore_signals
+from respfm.jobs.memory import keep_freed_memory
+from respfm.logmel.mixture import Recordings
 from respfm.m2d import M2DConfig, export_checkpoint, export_encoder
 from respfm.m2d.checkpoint import reference_name
 from respfm.pretrain import schedule
@@ -30,9 +32,7 @@ from respfm.pretrain.data import Batches
 from respfm.pretrain.flops import sample_flops
 from respfm.pretrain.learner import Learner
 from respfm.pretrain.meters import Meters, Timing
-from respfm.pretrain.recordings import Recordings
 from respfm.pretrain.settings import Machine, Recipe
-from respfm.state import StateDirectory
 
 
 def train(

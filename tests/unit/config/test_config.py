@@ -1,0 +1,184 @@
+"""Configurations: complete ones load, and each mistake gets one sentence that names the cure."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from respfm.config.plan import Plan
+from respfm.config.settings import load_settings, merge, read_yaml
+from respfm.errors import RespfmError
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
+RUNNABLE = [path for path in CONFIGS if "data_kind" in path.read_text()]
+
+
+def settings_with(change: dict):
+    """The demo's settings with `change` laid over the configuration."""
+    config = merge(read_yaml(REPOSITORY / "config" / "config.yaml"), change)
+    return load_settings(config, REPOSITORY, "my.yaml")
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.name)
+def test_shipped_configurations_are_valid(path):
+    plan = Plan(load_settings(read_yaml(path), REPOSITORY, path.name))
+    assert plan.tasks
+    assert set(plan.task_datasets) <= set(plan.datasets)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modles": []}, r"my\.yaml: unknown key 'modles' at the top level; did you mean 'models'"),
+        ({"probe": {"epoch": 3}}, r"unknown key 'epoch' at probe; did you mean 'epochs'"),
+        ({"probe": {"epochs": "1e3"}}, r"probe\.epochs is the text '1e3' .*but a whole number is expected"),
+        ({"tasks": ["T5", "T12"]}, r"task 'T12' does not exist; did you mean 'T1"),
+        ({"models": ["m2d_dem"]}, r"model 'm2d_dem' does not exist; did you mean 'm2d_demo'"),
+        ({"protocols": ["strickt"]}, r"protocols\.0 is 'strickt'.*did you mean 'strict'"),
+        ({"runs": ["nowhere"]}, r"pre-training run 'nowhere' does not exist"),
+        ({"local": {"audioste": "/data"}}, r"data set 'audioste' does not exist; did you mean 'audioset'"),
+        ({"datasets": {"kahu": {}}}, r"datasets names 'kahu' does not exist; did you mean 'kauh'"),
+        ({"task_options": {"T5": {"dataset": "nowhere"}}}, r"T5: data set 'nowhere' does not exist"),
+        ({"task_options": {"T5": {"batches": 3}}}, r"unknown key 'batches' at T5; did you mean 'batch'"),
+        ({"figures": {"layers": ["m2d_real_sample"]}}, r"'m2d_real_sample', which is not under models; add it there"),
+        ({"add": {"modles": {}}}, r"unknown key 'modles' at add; did you mean 'models'"),
+        ({"add": {"models": {"m2d": {}}}}, r"add\.models: config/models\.yaml has 'm2d' already; choose another name"),
+        ({"add": {"runs": {"demo_as": {}}}}, r"add\.runs: config/pretraining\.yaml has 'demo_as' already"),
+        ({"add": {"datasets": {"ours": {"titel": "x"}}}}, r"unknown key 'titel' at ours; did you mean 'title'"),
+        (
+            {"add": {"mixtures": {"ours": {"parts": [{"dataset": "esc01"}]}}}},
+            r"mixture ours: data set 'esc01' .*'esc10'",
+        ),
+        (
+            {"add": {"models": {"mine": {"title": "x", "family": "m2d", "weights": "own", "file": "nowhere.pth"}}}},
+            r"my\.yaml: mine: file is 'nowhere\.pth', where no checkpoint is; correct the path",
+        ),
+        ({"max_quarantine_share": 2}, r"max_quarantine_share.*2 is greater than the maximum"),
+        ({"seed": -1}, r"seed.*-1 is less than the minimum"),
+    ],
+)
+def test_mistakes_are_named_with_their_cure(change, message):
+    with pytest.raises(RespfmError, match=message) as caught:
+        settings_with(change)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_key_is_named():
+    config = read_yaml(REPOSITORY / "config" / "config.yaml")
+    del config["results"]
+    with pytest.raises(RespfmError, match="lacks the key 'results'"):
+        load_settings(config, REPOSITORY, "my.yaml")
+
+
+def test_runs_that_start_from_each_other_are_refused(tmp_path):
+    root = tmp_path
+    (root / "config").mkdir()
+    for path in (REPOSITORY / "config").rglob("*.yaml"):
+        target = root / path.relative_to(REPOSITORY)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(path.read_text())
+    registry = read_yaml(root / "config" / "pretraining.yaml")
+    registry["runs"]["demo_as"]["init_from"] = {"run": "demo_as_resp"}
+    (root / "config" / "pretraining.yaml").write_text(yaml.safe_dump(registry))
+    with pytest.raises(RespfmError, match="start from each other"):
+        load_settings(read_yaml(root / "config" / "config.yaml"), root, "my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a: [1", "not valid YAML"), (b"\xff\xfe\x00", "not UTF-8"), (None, "does not exist")],
+)
+def test_broken_yaml_files(tmp_path, content, message):
+    path = tmp_path / "broken.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RespfmError, match=message):
+        read_yaml(path)
+
+
+def test_a_folder_for_a_file(tmp_path):
+    with pytest.raises(RespfmError, match="is a directory"):
+        read_yaml(tmp_path)
+
+
+def test_crlf_and_byte_order_mark_are_read(tmp_path):
+    path = tmp_path / "windows.yaml"
+    path.write_bytes(b"\xef\xbb\xbfseed: 1\r\nname: x\r\n")
+    assert read_yaml(path) == {"seed": 1, "name": "x"}
+
+
+def test_parameters_hold_only_what_a_rule_needs():
+    plan = Plan(settings_with({}))
+    other = copy.deepcopy(read_yaml(REPOSITORY / "config" / "config.yaml"))
+    other["probe"] = {"epochs": 3}
+    changed = Plan(load_settings(other, REPOSITORY))
+    names = {"model": "m2d_demo", "task": "T5"}
+    assert plan.parameters("probe_published", **names) != changed.parameters("probe_published", **names)
+    assert plan.parameters("probe_strict", **names) == changed.parameters("probe_strict", **names)
+    embed = {"protocol": "strict", "model": "m2d_demo", "dataset": "kauh"}
+    assert plan.parameters("extract_embeddings", **embed) == changed.parameters("extract_embeddings", **embed)
+
+
+def test_titles_run_nothing_again():
+    settings = settings_with({})
+    plan, renamed = Plan(settings), copy.deepcopy(settings)
+    for entry in (renamed.datasets["esc10"], renamed.mixtures["demo_as"], renamed.runs["demo_as"]):
+        assert entry["title"] != "renamed"
+        entry["title"] = "renamed"
+    for rule, names in (
+        ("retrieve_archive", {"dataset": "esc10"}),
+        ("curate_recordings", {"dataset": "esc10"}),
+        ("build_mixture", {"mixture": "demo_as"}),
+        ("pretrain_encoder", {"run": "demo_as"}),
+    ):
+        assert plan.parameters(rule, **names) == Plan(renamed).parameters(rule, **names)
+
+
+def test_a_start_or_teacher_without_weights_is_refused_and_a_teacher_is_trained_first():
+    def runs(**links):
+        base = read_yaml(REPOSITORY / "config" / "config.yaml")
+        new = {"title": "new", "mixture": "demo_as", "epochs": 1, "batch_size": 32, **links}
+        return load_settings({**base, "add": {"runs": {"new": new}}, "runs": ["new"], "models": ["logmel_stats"],
+                              "figures": {"layers": [], "embedding_map": ""}}, REPOSITORY)  # fmt: skip
+
+    for key in ("init_from", "teacher"):
+        with pytest.raises(
+            RespfmError, match=f"new: {key}: m2d_demo has neither `file` nor `checkpoint`; if a run makes"
+        ):
+            runs(**{key: {"model": "m2d_demo"}})
+    with pytest.raises(RespfmError, match="new <- new start from each other"):
+        runs(teacher={"run": "new"})
+    assert Plan(runs(teacher={"run": "demo_as"})).runs == ["demo_as", "new"]
+
+
+@pytest.mark.parametrize(("protocol", "again"), [("published", True), ("strict", False)])
+def test_only_the_published_crops_depend_on_the_seed(protocol, again):
+    names = {"protocol": protocol, "model": "m2d_demo", "dataset": "kauh"}
+    before, after = (Plan(settings_with({"seed": seed})).parameters("extract_embeddings", **names) for seed in (0, 1))
+    assert (before != after) == again
+
+
+def test_ancestors_of_a_run_come_first():
+    plan = Plan(settings_with({"models": ["m2d_demo_resp"], "figures": {"layers": [], "embedding_map": ""}}))
+    assert plan.runs == ["demo_as", "demo_as_resp", "demo_as_resp_strict"]
+
+
+def test_shards_do_not_depend_on_the_machine():
+    plan = Plan(settings_with({"resources": {"threads": 64}}))
+    assert plan.shards_of("coughvid") == ["000", "001", "002", "003", "004"]
+
+
+PUBLISHED, STRICT = ({f"table{number}{suffix}" for number in (2, 3, 4)} for suffix in ("", "_strict"))
+
+
+@pytest.mark.parametrize(
+    ("protocols", "tables"),
+    [(["published"], PUBLISHED), (["strict"], STRICT), (["strict", "published"], PUBLISHED | STRICT)],
+)
+def test_tables_of_results_are_made_once_for_each_protocol(protocols, tables):
+    plan = Plan(settings_with({"protocols": protocols}))
+    assert set(plan.tables) == {"table1"} | tables
+    assert len(plan.tables) == len(set(plan.tables))
+    assert plan.protocol_of_table("table1") == protocols[0]
+    assert {table for table in tables if plan.protocol_of_table(table) == "strict"} == tables & STRICT

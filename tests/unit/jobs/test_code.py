@@ -1,0 +1,90 @@
+"""Code digests follow imports and ignore what does not change behaviour."""
+
+from pathlib import Path
+
+import pytest
+from respfm.errors import RespfmError
+from respfm.jobs import code as module
+from respfm.jobs.code import code_digest, reached_files
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
+
+
+def digest_of(folder: Path, text: str) -> str:
+    """Digest of a script with this text, read afresh."""
+    module._read_module.cache_clear()
+    script = folder / "script.py"
+    script.write_text(text)
+    return code_digest(script)
+
+
+CODE = 'from respfm.errors import RespfmError\n\ndef f(x):\n    """Old."""\n    return x + 1\n'
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        CODE + "\n# a comment\n",
+        CODE.replace("Old.", "New."),
+        CODE.replace("x + 1", "(x\n        + 1)"),
+        '"""Module docstring."""\n' + CODE,
+    ],
+    ids=["comment", "docstring", "layout", "module docstring"],
+)
+def test_cosmetic_changes_do_not_count(tmp_path, change):
+    assert digest_of(tmp_path, CODE) == digest_of(tmp_path, change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [CODE.replace("x + 1", "x + 2"), CODE.replace("respfm.errors import RespfmError", "respfm import files")],
+    ids=["code", "another import"],
+)
+def test_real_changes_count(tmp_path, change):
+    assert digest_of(tmp_path, CODE) != digest_of(tmp_path, change)
+
+
+def test_imports_inside_functions_and_relative_imports_are_followed(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("def f():\n    import respfm.config.plan\n")
+    names = {path.name for path in reached_files(script)}
+    assert {"plan.py", "settings.py", "errors.py"} <= names
+
+
+def test_a_plug_in_counts_only_for_those_who_load_it():
+    script = SCRIPTS / "curate_recordings.py"
+    assert code_digest(script, ["respfm.curate.kauh"]) != code_digest(script, ["respfm.curate.icbhi"])
+    names = {path.name for path in reached_files(script, ["respfm.curate.kauh"])}
+    assert "kauh.py" in names
+    assert "icbhi.py" not in names
+
+
+def test_a_module_of_the_users_own_counts(tmp_path, monkeypatch):
+    own = tmp_path / "my_encoder_module.py"
+    own.write_text("WIDTH = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code_digest(SCRIPTS / "extract_embeddings.py", ["my_encoder_module"])
+    own.write_text("WIDTH = 2\n")
+    module._read_module.cache_clear()
+    assert code_digest(SCRIPTS / "extract_embeddings.py", ["my_encoder_module"]) != before
+
+
+def test_unknown_plug_in_is_an_error():
+    with pytest.raises(RespfmError, match=r"respfm\.curate\.nowhere"):
+        code_digest(SCRIPTS / "curate_recordings.py", ["respfm.curate.nowhere"])
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.stem)
+def test_scripts_are_thin_and_take_nothing_untracked(script):
+    text = script.read_text()
+    assert len(text.splitlines()) <= 60
+    assert "snakemake.config" not in text
+
+
+def test_publishing_does_not_reach_torch_or_training():
+    for rule in ("make_table", "plot_layers", "plot_audit", "write_report"):
+        reached = {path.relative_to(REPOSITORY).as_posix() for path in reached_files(SCRIPTS / f"{rule}.py")}
+        assert not [path for path in reached if "/pretrain/" in path or "/m2d/" in path or "/probe/" in path]
+        for path in reached:
+            assert "import torch" not in (REPOSITORY / path).read_text(), path

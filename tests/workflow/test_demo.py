@@ -1,0 +1,332 @@
+"""The embedded demo from nothing to the report, and what runs again when one thing changes."""
+
+import csv
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import h5py
+import pandas as pd
+import pytest
+from workspace import Workspace
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+MODELS = ("logmel_stats", "hubert_random", "m2d_demo", "m2d_demo_meanpool", "m2d_demo_resp")
+TASKS = tuple(f"T{number}" for number in range(5, 12))
+AFTER_PUBLISHED_SCORES = {
+    "make_table": 3,
+    "plot_data_scale": 1,
+    "plot_agreement": 1,
+    "plot_audit": 1,
+    "write_report": 1,
+    "all": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Workspace:
+    """The finished demo."""
+    workspace = Workspace(tmp_path_factory.mktemp("demo"))
+    workspace.snakemake()
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def results(demo) -> Path:
+    return demo.root / "results" / "demo"
+
+
+def test_every_table_figure_and_report_is_there(results):
+    for table in ("table1", *(f"table{number}{suffix}" for number in (2, 3, 4) for suffix in ("", "_strict"))):
+        for suffix in ("csv", "md", "tex"):
+            text = (results / "tables" / f"{table}.{suffix}").read_text()
+            assert "synthetic" in text.lower(), f"{table}.{suffix} is not labelled"
+    for figure in ("layers_m2d_demo", "layers_hubert_random", "data_scale", "agreement", "audit", "curves"):
+        for suffix in ("pdf", "svg", "png", "csv"):
+            assert (results / "figures" / f"{figure}.{suffix}").stat().st_size > 50
+    assert "synthetic" in (results / "report.html").read_text().lower()
+
+
+@pytest.mark.parametrize("protocol", ["published", "strict"])
+def test_every_model_task_and_layer_is_scored(results, protocol):
+    for model in MODELS:
+        for task in TASKS:
+            scores = pd.read_csv(results / "scores" / protocol / model / f"{task}.csv")
+            assert scores["auroc_test"].between(0, 1).all()
+            assert scores["layer"].nunique() == {"logmel_stats": 1, "hubert_random": 6}.get(model, 4)
+            assert (scores.groupby("layer").size() == (5 if protocol == "published" else 1)).all()
+
+
+def test_curation_counts_are_told(results):
+    threshold = pd.read_parquet(results / "recordings" / "coughvid.parquet")["cough_detected"]
+    mixture = pd.read_parquet(results / "mixtures" / "demo_as_resp.parquet")
+    coughs = mixture[mixture["dataset"] == "coughvid"]
+    assert 0 < len(coughs) < len(threshold)
+    assert (mixture.loc[mixture["dataset"] == "icbhi", "repeats"] > 1).all()
+    quarantined = pd.read_parquet(results / "recordings" / "coswara.parquet")["quarantine"]
+    assert (quarantined != "").sum() >= 1
+
+
+def test_strict_mixture_has_no_test_recording(results):
+    mixture = pd.read_parquet(results / "mixtures" / "demo_as_resp_strict.parquet")
+    for task in TASKS:
+        table = pd.read_parquet(results / "tasks" / "strict" / f"{task}.parquet")
+        test = set(table.loc[table["split"] == "test", "recording"])
+        assert not test & set(mixture.loc[mixture["dataset"] == table.attrs["dataset"], "recording"])
+
+
+def test_embeddings_hold_every_layer_with_their_ids(results):
+    with h5py.File(results / "embeddings" / "strict" / "m2d_demo" / "kauh.h5") as file:
+        layers = list(file.attrs["layers"])
+        assert len(layers) == 4
+        assert {file[f"layers/{layer}"].shape[0] for layer in layers} == {len(file["ids"])}
+
+
+def test_a_random_model_is_called_random(results):
+    rows = csv.DictReader(line for line in (results / "tables" / "table2.csv").open() if not line.startswith("#"))
+    marked = [row for row in rows if "HuBERT (small" in " ".join(filter(None, row.values()))]
+    assert marked
+    assert all("random" in " ".join(filter(None, row.values())).lower() for row in marked)
+
+
+def test_snakemakes_own_report_works(demo):
+    demo.snakemake("--report", "snakemake-report.zip")
+    assert (demo.root / "snakemake-report.zip").stat().st_size > 100_000
+
+
+def test_a_second_run_does_nothing(demo):
+    assert demo.jobs() == {}
+
+
+def test_touching_every_source_file_runs_nothing(demo):
+    for path in demo.root.rglob("*"):
+        if path.is_file() and not path.is_relative_to(demo.root / "results") and ".snakemake" not in path.parts:
+            os.utime(path)
+    assert demo.jobs() == {}
+
+
+CHANGES = {
+    "a comment in a module": (
+        ("workflow/respfm/probe/published.py", "\nimport ", "\n# A comment.\nimport "),
+        {},
+    ),
+    "a line of code in the published probe": (
+        ("workflow/respfm/probe/published.py", "\nimport ", "\nEXTRA = 1\nimport "),
+        {"probe_published": 35, "plot_layers": 2, **AFTER_PUBLISHED_SCORES},
+    ),
+    "a line of code in one encoder": (
+        ("workflow/respfm/encoders/speech.py", "\nimport ", "\nEXTRA = 1\nimport "),
+        {
+            "extract_embeddings": 10,
+            "probe_published": 7,
+            "probe_strict": 7,
+            "plot_layers": 1,
+            **AFTER_PUBLISHED_SCORES,
+            "make_table": 6,
+            "compare_models": 1,
+        },
+    ),
+    "one model's entry": (
+        ("config/models.yaml", "{random_seed: 0", "{random_seed: 1"),
+        {
+            "extract_embeddings": 10,
+            "probe_published": 7,
+            "probe_strict": 7,
+            "plot_layers": 1,
+            **AFTER_PUBLISHED_SCORES,
+            "make_table": 6,
+            "compare_models": 1,
+        },
+    ),
+    "one task's batch size": (
+        ("config/tasks.yaml", "  epochs: 50\n", "  epochs: 40\n"),
+        {"probe_published": 5, "plot_layers": 2, **AFTER_PUBLISHED_SCORES},
+    ),
+    "the probe's epochs": (
+        ("config/config.yaml", "device: cpu\n", "probe: {epochs: 7}\ndevice: cpu\n"),
+        {"probe_published": 35, "plot_layers": 2, **AFTER_PUBLISHED_SCORES},
+    ),
+    "the figures' style": (
+        ("resources/style/respfm.mplstyle", "\n", "\naxes.linewidth: 3\n"),
+        {
+            "plot_layers": 2,
+            "plot_data_scale": 1,
+            "plot_agreement": 1,
+            "plot_audit": 1,
+            "plot_curves": 1,
+            "plot_embedding_map": 7,
+            "write_report": 1,
+            "all": 1,
+        },
+    ),
+    "one figure's code": (
+        ("workflow/respfm/report/figures/curves.py", "\nimport ", "\nEXTRA = 1\nimport "),
+        {"plot_curves": 1, "write_report": 1, "all": 1},
+    ),
+    "the last pre-training run": (
+        ("config/pretraining.yaml", "mixture: demo_as_resp_strict\n", "mixture: demo_as_resp_strict\n    seed: 9\n"),
+        {
+            "pretrain_encoder": 1,
+            "extract_embeddings": 5,
+            "probe_strict": 7,
+            "make_table": 3,
+            "compare_models": 1,
+            "plot_curves": 1,
+            "write_report": 1,
+            "all": 1,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_runs_exactly_what_depends_on_it(demo, name):
+    edit, expected = CHANGES[name]
+    with demo.edited(*edit):
+        assert demo.jobs() == expected
+    assert demo.jobs() == {}
+
+
+def test_finished_pre_training_can_be_kept_when_its_code_has_changed(demo):
+    """An update of a parser and of the trainer, by the README's three commands."""
+    update = [
+        ("workflow/respfm/curate/icbhi.py", "\nimport ", "\nEXTRA = 1\nimport "),
+        ("workflow/respfm/pretrain/meters.py", "\nimport ", "\nEXTRA = 1\nimport "),
+    ]
+    before, keep = ("--until", "compute_statistics", "retrieve_checkpoint"), ("--touch", "--", "pretrain_all")
+    with demo.edited(*update[0]), demo.edited(*update[1]):
+        assert demo.jobs(*before) == {
+            "curate_recordings": 1,
+            "build_task": 1,
+            "build_mixture": 2,
+            "cache_logmel": 1,
+            "compute_statistics": 2,
+        }
+        demo.snakemake(*before)
+        assert demo.jobs("--", "pretrain_all") == {"pretrain_encoder": 3, "pretrain_all": 1}
+        demo.snakemake(*keep)
+        assert demo.jobs() == {}
+    demo.snakemake(*before)
+    demo.snakemake(*keep)
+    assert demo.jobs() == {}
+
+
+def test_a_lost_shard_that_is_made_alone_runs_nothing_after_it(demo, results):
+    shard = results / "logmel" / "esc10" / "000.h5"
+    before = shard.read_bytes()
+    shard.unlink()
+    demo.snakemake("--", str(shard.relative_to(demo.root)))
+    assert shard.read_bytes() == before
+    assert demo.jobs() == {}
+
+
+def test_results_behind_a_link_of_their_old_name_run_nothing(demo, results, tmp_path):
+    results.rename(tmp_path / "moved")
+    results.symlink_to(tmp_path / "moved")
+    try:
+        assert demo.jobs() == {}
+    finally:
+        results.unlink()
+        (tmp_path / "moved").rename(results)
+
+
+def test_one_recording_runs_its_data_set_again(demo, results):
+    """A recording replaced in the mirror of KAUH: its data set, its task, and nothing that was pre-trained."""
+    manifest = results / "mirror" / "kauh" / "MANIFEST.csv"
+    text = manifest.read_text()
+    manifest.write_text(text.replace(text.splitlines()[1].split(",")[1], "0" * 64))
+    expected = {
+        "retrieve_archive": 1,
+        "curate_recordings": 1,
+        "build_task": 2,
+        "audit_leakage": 1,
+        "audit_metadata": 1,
+        "audit_duplicates": 1,
+        "cache_waveforms": 1,
+        "extract_embeddings": 10,
+        "probe_published": 5,
+        "probe_strict": 5,
+        "make_table": 7,
+        "compare_models": 1,
+        "plot_layers": 2,
+        "plot_data_scale": 1,
+        "plot_agreement": 1,
+        "plot_audit": 1,
+        "plot_embedding_map": 1,
+        "write_report": 1,
+        "all": 1,
+    }
+    assert demo.jobs() == expected
+    failed = demo.snakemake(str((results / "raw/kauh/.sources.json").relative_to(demo.root)), check=False)
+    assert failed.returncode
+    assert "sha256" in failed.stdout + failed.stderr
+    assert not (results / "raw" / "kauh" / ".sources.json").exists()
+    manifest.write_text(text)
+    demo.snakemake()
+    assert demo.jobs() == {}
+
+
+OWN_ENCODER = """
+import torch
+
+
+class Loudness:
+    sample_rate = 8000
+    layers = ["rms"]
+    default_layer = "rms"
+
+    def __init__(self, checkpoint=None):
+        pass
+
+    def embed(self, waveforms, lengths=None):
+        return {"rms": waveforms.square().mean(dim=1, keepdim=True).sqrt()}
+"""
+
+
+def test_a_model_of_ones_own_runs_alone(demo, results):
+    (demo.root / "my_encoder.py").write_text(OWN_ENCODER)
+    entry = "\nmine:\n  title: Loudness\n  family: my_encoder:Loudness\n  weights: none\n\nhubert_random:"
+    with (
+        demo.edited("config/models.yaml", "\nhubert_random:", entry),
+        demo.edited("config/config.yaml", "models: [", "models: [mine, "),
+    ):
+        jobs = demo.jobs()
+        assert (jobs["extract_embeddings"], jobs["probe_published"], jobs["probe_strict"]) == (10, 7, 7)
+        assert not {"pretrain_encoder", "cache_logmel", "build_task", "plot_layers"} & set(jobs)
+        demo.snakemake("results/demo/scores/strict/mine/T10.csv")
+    assert (results / "scores" / "strict" / "mine" / "T10.csv").is_file()
+    assert demo.jobs() == {}
+
+
+def test_weights_that_give_other_layers_than_the_registry_says_are_refused(demo, results):
+    with demo.edited("config/models.yaml", "  layers: [statistics]\n", "  layers: [statistics, block1..2]\n"):
+        failed = demo.snakemake("results/demo/embeddings/strict/logmel_stats/kauh.h5", check=False)
+    assert failed.returncode
+    assert (
+        "respfm: model 'logmel_stats': its entry names the layers statistics, block1, block2, but the encoder that was "
+        "loaded has statistics; correct `layers` or name other weights"
+    ) in failed.stdout + failed.stderr
+    demo.snakemake()
+
+
+def test_a_failed_upstream_job_never_leaves_a_stale_figure(demo, results):
+    """What Snakemake leaves after a failed rerun: the old output is gone and everything after it is old."""
+    (results / "pretraining" / "demo_as_resp" / "encoder.safetensors").unlink()
+    assert demo.jobs()["pretrain_encoder"] == 1
+    demo.snakemake("results/demo/pretraining/demo_as_resp/encoder.safetensors")
+
+
+def test_the_same_bytes_with_other_core_counts(demo, results):
+    encoder = results / "pretraining" / "demo_as" / "encoder.safetensors"
+    shard = results / "logmel" / "icbhi" / "000.h5"
+    embeddings = results / "embeddings" / "strict" / "m2d_demo" / "icbhi.h5"
+    scores = results / "scores" / "published" / "m2d_demo" / "T7.csv"
+    paths = [shard, encoder, embeddings, scores]
+    before = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    shutil.rmtree(encoder.parent)
+    for path in paths:
+        path.unlink(missing_ok=True)
+    demo.snakemake("--cores", "1", *(str(path.relative_to(demo.root)) for path in paths))
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] == before

@@ -1,0 +1,1 @@
+"""Configuration and registries, and what follows from them."""

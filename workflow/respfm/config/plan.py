@@ -1,0 +1,342 @@
+"""What a configuration needs: the data sets, runs, shards and parameters that the rules of the workflow ask for.
+
+Static and cheap: names and numbers from the registries only, no file is looked at.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from respfm.config.settings import Settings
+from respfm.files import canonical_json
+from respfm.retrieve.registry import pieces_of
+
+LABEL_SOURCE = "opera"
+LEARNING = ("batch", "epochs", "candidates")
+DESCRIBING = ("title", "note", "citation")
+TABLE_SUFFIX = {"published": "", "strict": "_strict"}
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The selected part of the registries, in a fixed order."""
+
+    settings: Settings
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The validated configuration."""
+        return self.settings.config
+
+    @property
+    def protocols(self) -> list[str]:
+        """Selected protocols."""
+        return self.config["protocols"]
+
+    @property
+    def tasks(self) -> list[str]:
+        """Selected tasks."""
+        return self.config["tasks"]
+
+    @property
+    def models(self) -> list[str]:
+        """Selected models."""
+        return self.config["models"]
+
+    @cached_property
+    def task_datasets(self) -> list[str]:
+        """Data sets of the selected tasks."""
+        return _unique(self.settings.tasks[task]["dataset"] for task in self.tasks)
+
+    @cached_property
+    def runs(self) -> list[str]:
+        """Pre-training runs of the models, those asked for, their ancestors and teachers, which come first."""
+
+        def line(run: str) -> list[str]:
+            sources = filter(None, (self.parent_run(run), self.teacher_run(run)))
+            return [*(name for source in sources for name in line(source)), run]
+
+        wanted = [run for model in self.models for protocol in self.protocols if (run := self.run_of(model, protocol))]
+        return _unique(name for run in [*wanted, *self.config["runs"]] for name in line(run))
+
+    @cached_property
+    def mixtures(self) -> list[str]:
+        """Mixtures of the runs, and their backgrounds."""
+        found = []
+        for run in self.runs:
+            found.append(self.settings.runs[run]["mixture"])
+            if background := self.settings.runs[run].get("background"):
+                found.append(background)
+        return _unique(found)
+
+    def mixtures_under(self, protocol: str) -> list[str]:
+        """Mixtures that the models of `protocol` were pre-trained on, those of ancestors included."""
+        runs = [run for model in self.models if (run := self.run_of(model, protocol))]
+        for run in runs:
+            if (parent := self.parent_run(run)) and parent not in runs:
+                runs.append(parent)
+        return _unique(self.settings.runs[run]["mixture"] for run in runs)
+
+    @cached_property
+    def mixture_datasets(self) -> list[str]:
+        """Data sets of which a log-mel store is needed."""
+        return _unique(name for mixture in self.mixtures for name in self.datasets_of(mixture))
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """All data sets with recordings."""
+        return _unique([*self.task_datasets, *self.mixture_datasets])
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """All data sets to retrieve: those with recordings and the benchmark's label arrays."""
+        return [*self.datasets, LABEL_SOURCE]
+
+    def run_of(self, model: str, protocol: str) -> str | None:
+        """The pre-training run that gives `model` its weights under `protocol`."""
+        run = self.settings.models[model].get("run")
+        return run.get(protocol) if isinstance(run, dict) else run
+
+    def parent_run(self, run: str) -> str | None:
+        """The run whose encoder `run` starts from."""
+        return self.settings.runs[run].get("init_from", {}).get("run")
+
+    def parent_model(self, run: str) -> str | None:
+        """The published model whose checkpoint `run` starts from."""
+        return self.settings.runs[run].get("init_from", {}).get("model")
+
+    def teacher_model(self, run: str) -> str | None:
+        """The published model that is the offline teacher of `run`."""
+        return self.settings.runs[run].get("teacher", {}).get("model")
+
+    def teacher_run(self, run: str) -> str | None:
+        """The run that is the offline teacher of `run`."""
+        return self.settings.runs[run].get("teacher", {}).get("run")
+
+    def datasets_of(self, mixture: str) -> list[str]:
+        """Data sets that `mixture` draws from."""
+        return _unique(part["dataset"] for part in self.settings.mixtures[mixture]["parts"])
+
+    def datasets_of_run(self, run: str) -> list[str]:
+        """Data sets whose log-mel shards `run` reads."""
+        entry = self.settings.runs[run]
+        names = [entry["mixture"], *([entry["background"]] if entry.get("background") else [])]
+        return _unique(dataset for name in names for dataset in self.datasets_of(name))
+
+    def tasks_of(self, dataset: str) -> list[str]:
+        """Selected tasks on `dataset`."""
+        return [task for task in self.tasks if self.settings.tasks[task]["dataset"] == dataset]
+
+    def tasks_kept_out_of(self, mixture: str) -> list[str]:
+        """Tasks whose test recordings and patients `mixture` leaves out: all of OPERA, others where selected."""
+        if "exclude" not in self.settings.mixtures[mixture]:
+            return []
+        mine = self.datasets_of(mixture)
+        tasks = self.settings.tasks.items()
+        return [n for n, task in tasks if task["dataset"] in mine and ("opera" in task or n in self.tasks)]
+
+    def shards_of(self, dataset: str) -> list[str]:
+        """Names of the log-mel shards of `dataset`; fixed by the registry, never by the machine."""
+        return [f"{i:03d}" for i in range(self.settings.datasets[dataset]["shards"])]
+
+    def checkpoint_models(self) -> list[str]:
+        """Published checkpoints to retrieve: of the models, and of the runs that start from one or learn from one."""
+        own = [name for name in self.models if self.settings.models[name].get("checkpoint")]
+        needed = [name for run in self.runs for name in (self.parent_model(run), self.teacher_model(run)) if name]
+        return _unique([*own, *(name for name in needed if "file" not in self.settings.models[name])])
+
+    def parameters(self, rule: str, **names: str) -> str:
+        """Canonical JSON of exactly what a job of `rule` takes from the configuration."""
+        return canonical_json(getattr(self, f"_{rule}")(**names))
+
+    def _make_demo_corpus(self, dataset: str) -> dict:
+        return {**self.config["demo_corpus"], "files": self.settings.datasets[dataset]["files"]}
+
+    def _retrieve_archive(self, dataset: str) -> dict:
+        entry = self.settings.datasets[dataset]
+        return {
+            "entry": {key: entry[key] for key in ("how", "files") if key in entry},
+            "local": self.config["local"].get(dataset),
+            "mirror": self.mirrors(dataset),
+            **{key: self.config[key] for key in ("offline", "allow_partial", "downloads")},
+        }
+
+    def mirrors(self, dataset: str) -> list[dict]:
+        """Mirrors for `dataset`: the demo corpus made for it, then those of the configuration."""
+        if "demo_corpus" not in self.config:
+            return self.config["mirror"]
+        made = {"path": f"{self.config['results']}/mirror/{dataset}", "checksums": "MANIFEST.csv"}
+        return [made, *self.config["mirror"]]
+
+    def addresses(self, dataset: str) -> list[str]:
+        """Addresses of all remote files of `dataset`, the parts of a split archive one by one."""
+        files = self.settings.datasets[dataset]["files"]
+        return [piece.urls[0] for file in files for piece in pieces_of(file)]
+
+    def _curate_recordings(self, dataset: str) -> dict:
+        entry = self.settings.datasets[dataset]
+        return {
+            "kind": entry["kind"],
+            "options": entry["options"],
+            "expected": entry["expected"],
+            "allow_partial": self.config["allow_partial"],
+            "max_quarantine_share": self.config["max_quarantine_share"],
+        }
+
+    def _build_task(self, protocol: str, task: str) -> dict:
+        entry = self.settings.tasks[task]
+        return {
+            "task": {key: value for key, value in entry.items() if key not in (*LEARNING, *DESCRIBING)},
+            "seed": self.config["seed"],
+            "allow_partial": self.config["allow_partial"],
+        }
+
+    def _build_mixture(self, mixture: str) -> dict:
+        entry = {key: value for key, value in self.settings.mixtures[mixture].items() if key not in DESCRIBING}
+        return {"mixture": entry, "allow_partial": self.config["allow_partial"]}
+
+    def _cache_logmel(self, dataset: str, shard: str) -> dict:
+        options = dict(self.config["logmel"])
+        storage = {"dtype": options.pop("dtype"), "min_seconds": options.pop("min_seconds")}
+        return {
+            "definition": options,
+            **storage,
+            "shard": int(shard),
+            "shards": self.settings.datasets[dataset]["shards"],
+            "max_quarantine_share": self.config["max_quarantine_share"],
+        }
+
+    def _pretrain_encoder(self, run: str) -> dict:
+        return {key: value for key, value in self.settings.runs[run].items() if key not in DESCRIBING}
+
+    def _describe_needs(self) -> dict:
+        return self.config
+
+    def _retrieve_checkpoint(self, model: str) -> dict:
+        entry = self.settings.models[model]
+        shared = {key: self.config[key] for key in ("mirror", "offline", "downloads")}
+        return {"title": entry["title"], "checkpoint": entry["checkpoint"], **shared}
+
+    def _extract_embeddings(self, protocol: str, model: str, dataset: str) -> dict:
+        entry, embed = self.settings.models[model], self.config["embed"]
+        quirks, batch_size, precision = {}, embed["batch_size"], embed["precision"]
+        seed = 0  # strict embeddings draw nothing, so that another seed is no reason to make them again
+        if protocol == "published":
+            quirks = entry["published_options"] | entry["published_dataset_options"].get(dataset, {})
+            batch_size, precision = entry.get("published_batch", batch_size), "fp32"
+            seed = self.config["seed"]
+        return {
+            "family": entry["family"],
+            "layers": entry.get("layers"),
+            "weights": entry["weights"],
+            "options": {**entry["options"], **quirks},
+            "dataset": dataset,
+            "pool": self.settings.datasets[dataset]["pool"],
+            "protocol": protocol,
+            "model": model,
+            "seed": seed,
+            "batch_size": batch_size,
+            "precision": precision,
+        }
+
+    def _cache_waveforms(self, dataset: str, rate: str) -> dict:
+        return {"dataset": dataset, "pool": self.settings.datasets[dataset]["pool"], "sample_rate": int(rate)}
+
+    def waveform_rate(self, model: str) -> int | None:
+        """Sample rate of the cached waveforms that `model` hears; None if its entry names none."""
+        return self.settings.models[model].get("sample_rate")
+
+    def statistics_tasks(self, model: str, protocol: str, dataset: str) -> list[str]:
+        """Tasks whose training recordings give the statistics that normalise the input of `model`."""
+        by_training = self.settings.models[model]["statistics"] == "training"
+        return self.tasks_of(dataset) if by_training and protocol == "strict" else []
+
+    def _probe_published(self, model: str, task: str) -> dict:
+        entry, options = self.settings.tasks[task], self.config["probe"]
+        training = {key: entry[key] for key in LEARNING}
+        training["epochs"] = options.get("epochs", training["epochs"])
+        layer = self.default_layer(model, "published")
+        return {"training": training, "runs": options["runs"], "seed": self.config["seed"], "default_layer": layer}
+
+    def _probe_strict(self, model: str, task: str) -> dict:
+        return {"seed": self.config["seed"], "default_layer": self.default_layer(model, "strict")}
+
+    def default_layer(self, model: str, protocol: str) -> str | None:
+        """The layer that tables and maps show under `protocol`; None for the one that the encoder itself prefers."""
+        entry = self.settings.models[model]
+        quirks = entry["published_options"] if protocol == "published" else {}
+        return quirks.get("default_layer", entry.get("default_layer"))
+
+    @property
+    def tables(self) -> list[str]:
+        """Tables 1 to 4; those of results, 2 to 4, once for each protocol selected."""
+        suffixes = [suffix for protocol, suffix in TABLE_SUFFIX.items() if protocol in self.protocols]
+        return ["table1", *(f"table{number}{suffix}" for number in (2, 3, 4) for suffix in suffixes)]
+
+    def protocol_of_table(self, table: str) -> str:
+        """Table 1 shows the first protocol of the configuration, the others that of their name."""
+        if table == "table1":
+            return self.protocols[0]
+        return next(name for name, suffix in TABLE_SUFFIX.items() if table[len("table1") :] == suffix)
+
+    @property
+    def figures(self) -> list[str]:
+        """Figures 1 and 2 for the models asked for, and the further figures."""
+        layers = [f"layers_{model}" for model in self.config["figures"]["layers"]]
+        maps = [f"embedding_map_{task}" for task in self.tasks] if self.config["figures"]["embedding_map"] else []
+        curves = ["curves"] if self.runs else []
+        return [*layers, "data_scale", "agreement", "audit", *curves, *maps]
+
+    def described_models(self) -> dict[str, dict]:
+        """What tables and figures say about the models."""
+        keys = (
+            *("title", "weights", "paper_row", "note", "checkpoint", "run", "family", "citation", "default_layer"),
+            "heard_test_of",
+        )
+        return {name: {key: entry[key] for key in keys if key in entry} for name, entry in self.settings.models.items()}
+
+    def _published(self, **more: Any) -> dict:
+        shared = {"models": self.described_models(), "data_kind": self.config["data_kind"]}
+        return {**shared, "selected": self.models, **more}
+
+    def _make_table(self, table: str) -> dict:
+        number = int(table.removeprefix("table")[0])
+        return self._published(number=number, protocol=self.protocol_of_table(table), tasks=self.tasks)
+
+    def _compare_models(self) -> dict:
+        return self._published(tasks=self.tasks, seed=self.config["seed"])
+
+    def _plot_layers(self, model: str) -> dict:
+        described = self.described_models()[model]
+        return {"model": model, "models": {model: described}, "data_kind": self.config["data_kind"]}
+
+    def _plot_data_scale(self) -> dict:
+        return self._published()
+
+    def _plot_agreement(self) -> dict:
+        return self._published()
+
+    def _plot_audit(self) -> dict:
+        return self._published(mixtures={protocol: self.mixtures_under(protocol) for protocol in self.protocols})
+
+    def _plot_curves(self) -> dict:
+        return {"runs": self.runs, "data_kind": self.config["data_kind"]}
+
+    def _plot_embedding_map(self, task: str) -> dict:
+        model = self.config["figures"]["embedding_map"]
+        layer = self.default_layer(model, self.protocols[0])
+        return {
+            "task": task,
+            "model": model,
+            "models": {model: {**self.described_models()[model], "default_layer": layer}},
+            "data_kind": self.config["data_kind"],
+            "seed": self.config["seed"],
+        }
+
+    def _write_report(self) -> dict:
+        return self._published(config=self.config)

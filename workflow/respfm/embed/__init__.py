@@ -1,0 +1,1 @@
+"""Embeddings of every layer for the recordings of a data set."""

@@ -1,0 +1,115 @@
+"""Models against one reference model on the same test recordings, under the strict protocol."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from respfm.errors import RespfmError
+from respfm.files import write_text
+from respfm.probe.uncertainty import MIN_PATIENTS, paired_bootstrap
+from respfm.report import paper
+from respfm.report.kinds import data_kind as kind_of
+from respfm.report.names import HEARD, HEARD_NOTE, heard_test, model_title
+from respfm.report.render import escape_markdown
+from respfm.report.results import REFERENCE
+from respfm.report.scores import read_scores, table_layer
+from respfm.report.tables import write_csv
+
+COLUMNS = {
+    "task": "Task",
+    "model": "Model",
+    "reference": "Reference",
+    "difference": "Difference of AUROC",
+    "low": "Low",
+    "high": "High",
+    "p_value": "p",
+    "recordings": "Recordings",
+    "patients": "Patients",
+}
+HEARING = ("heard_test", "reference_heard_test")
+
+
+def compare_models(
+    *,
+    scores: Sequence[Path],
+    predictions: Sequence[Path],
+    task_tables: Mapping[str, Path],
+    models: Mapping[str, Mapping],
+    selected: Sequence[str],
+    paper_dir: Path,
+    data_kind: str,
+    seed: int,
+    stem: Path,
+) -> None:
+    """Write `stem`.csv and `stem`.md: per task and model the difference of test AUROC to the reference model.
+
+    Each model is taken at the layer that validation chose. Intervals (95 %) and two-sided p values come from a
+    paired bootstrap over patients, and are empty where a class has too few. `predictions` are in the order of `scores`.
+    Raises RespfmError for predictions of recordings that are not in the task's test split.
+    """
+    chosen = table_layer(read_scores(scores, task_tables), "strict").set_index(["task", "model"])["layer"]
+    reference = reference_model(models, selected, paper_dir)
+    tests = {task: _test_recordings(path) for task, path in task_tables.items()}
+    predicted = {
+        (task, model): _read(path, task, model, layer, tests)
+        for path, ((task, model), layer) in zip(predictions, chosen.items(), strict=True)
+    }
+    rows = []
+    for (task, model), frame in tqdm(predicted.items(), desc="compare models", disable=None):
+        if model != reference and (task, reference) in predicted:
+            found = paired_bootstrap(frame, predicted[task, reference], seed=seed)
+            named = frame.loc[frame["patient"] != "", "patient"]
+            counts = {"recordings": len(frame), "patients": named.nunique() if len(named) else None}
+            heard = [heard_test(models[name], task, "strict") for name in (model, reference)]
+            names = {"task": task, "model": model, "reference": reference}
+            rows.append({**names, **found, **counts, **dict(zip(HEARING, heard, strict=True))})
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *HEARING]).astype({"recordings": "Int64", "patients": "Int64"})
+    write_csv(frame.assign(data_kind=data_kind), stem.with_name(f"{stem.name}.csv"))
+    write_text(stem.with_name(f"{stem.name}.md"), _markdown(frame, models, data_kind))
+
+
+def reference_model(models: Mapping[str, Mapping], selected: Sequence[str], paper_dir: Path) -> str:
+    """OPERA-CT if it is selected, else a baseline without weights, else the first model."""
+    keys = {name: paper.paper_key(name, models[name], paper_dir) for name in selected}
+    baselines = [name for name in selected if models[name]["weights"] == "none"]
+    return next((name for name in selected if keys[name] == REFERENCE), [*baselines, *selected][0])
+
+
+def _test_recordings(path: Path) -> set[str]:
+    table = pd.read_parquet(path, columns=["recording", "split"])
+    return set(table.loc[table["split"] == "test", "recording"])
+
+
+def _read(path: Path, task: str, model: str, layer: str, tests: Mapping[str, set[str]]) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    frame = frame[frame["layer"].astype(str) == layer]
+    unknown = set(frame["recording"]) - tests[task]
+    if unknown or len(frame) != len(tests[task]):
+        example = f", for example {min(unknown)}" if unknown else ""
+        raise RespfmError(
+            f"{path}: the predictions of {model} are not those of the test split of {task} ({len(unknown)} unknown "
+            f"recordings{example}); remove it and its score file and run again."
+        )
+    return frame
+
+
+def _markdown(frame: pd.DataFrame, models: Mapping[str, Mapping], data_kind: str) -> str:
+    kind = kind_of(data_kind)
+    lines = ["# Models against a reference (strict protocol)", "", f"> **{kind.badge}.** {kind.sentence}", ""]
+    lines += [f"| {' | '.join(COLUMNS.values())} |", f"|{' --- |' * 3}{' ---: |' * 6}"]
+    for row in frame.itertuples(index=False):
+        heard = {row.model: row.heard_test, row.reference: row.reference_heard_test}
+        names = [escape_markdown(model_title(name, models)) + HEARD * mark for name, mark in heard.items()]
+        numbers = [f"{row.difference:+.3f}", "-", "-", "-"]
+        if pd.notna(row.low):
+            numbers[1:] = [f"{row.low:+.3f}", f"{row.high:+.3f}", f"{row.p_value:.4f}"]
+        patients = "unknown" if pd.isna(row.patients) else str(row.patients)
+        lines.append(f"| {' | '.join([row.task, *names, *numbers, str(row.recordings), patients])} |")
+    note = (
+        "Paired bootstrap over patients (recordings, where patients are unknown); p values are not corrected for the "
+        f"number of comparisons. No interval where a class has fewer than {MIN_PATIENTS} patients in the test set."
+    )
+    marks = ["", HEARD_NOTE] if frame[list(HEARING)].any(axis=None) else []
+    return "\n".join([*lines, "", note, *marks, ""])

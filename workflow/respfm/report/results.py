@@ -1,0 +1,279 @@
+"""Reproduced and published results side by side, as one tidy frame per table.
+
+One row per model, task and run; the columns from `reproduced` on repeat for all runs of a cell. Rows that did not
+run are there once, without a number and with a status that says what they need.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from respfm.report import paper
+from respfm.report.kinds import data_kind as kind_of
+from respfm.report.names import heard_test
+from respfm.report.scores import table_layer
+
+DETAILS = ("sensitivity_at_90_specificity", "ece", "p_value")
+"""What the strict probe reports beside AUROC."""
+COLUMNS = (
+    *("table", "protocol", "data_kind", "section", "row", "label", "model", "weights", "task", "layer"),
+    *("run", "auroc", "reproduced", "reproduced_std", "low", "high", "published", "published_std"),
+    *("published_asterisk", "published_bold", "difference", "tolerance", "better", "best", "tasks_averaged"),
+    *DETAILS,
+    *("heard_test", "n_test", "patients_test", "status"),
+)
+RAN = "ok"
+NOT_RUN = "not run: needs "
+REFERENCE = "opera_ct"
+LAST_NUMBERED_ROW = 21
+OTHER_SECTIONS = {
+    "published": "Other models of this run.",
+    "own": "Other models pre-trained in this run.",
+    "random": "Random weights: the architecture without its checkpoint.",
+    "none": "Baselines without pre-training.",
+}
+METADATA_SECTION = "Metadata only, no sound: the audit's best baseline of each task."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a printed row (`number` is its place in the paper) or another model of this run."""
+
+    section: str
+    label: str
+    number: int | None
+    key: str | None
+    model: str | None
+    weights: str | None
+    status: str
+
+
+def result_table(
+    number: int,
+    protocol: str,
+    scores: pd.DataFrame,
+    tasks: Sequence[str],
+    models: Mapping[str, Mapping],
+    selected: Sequence[str],
+    paper_dir: Path,
+    data_kind: str,
+    metadata: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Table 2, 3 or 4 of the paper beside this run's results.
+
+    Args:
+        scores: what `scores.read_scores` returns.
+        tasks: the tasks that this run evaluates; others get a status that names their data set.
+        models: all registry entries; `selected` names those that run, in the order of the configuration.
+        metadata: what `audit_files.best_metadata` returns; becomes the last row of Table 2.
+
+    Returns:
+        A frame with the columns COLUMNS, in the paper's order, then models that the paper does not have.
+    """
+    printed = paper.read_results(paper_dir, number)
+    datasets = paper.read_classes(paper_dir).drop_duplicates("task").set_index("task")["dataset"]
+    shown = {key: group for key, group in table_layer(scores, protocol).groupby(["model", "task"], sort=False)}
+    cells = []
+    for row in _rows(number, printed, models, selected, paper_dir):
+        published = printed[printed["key"] == row.key].set_index("task")
+        of_row = [
+            _cell(row, task, shown.get((row.model, task)), published, tasks, datasets)
+            for task in [*paper.TASKS, *(task for task in tasks if task not in paper.TASKS)]
+        ]
+        cells += [*of_row, _average(row, of_row, published)]
+    if number == 2 and metadata is not None:
+        cells += _metadata_cells(metadata, list(dict.fromkeys(cell["task"] for cell in cells)))
+    frame = pd.DataFrame(cells).assign(table=number, protocol=protocol, data_kind=data_kind)
+    frame["heard_test"] = [
+        heard_test(models[cell["model"]], cell["task"], protocol) if cell["model"] else False for cell in cells
+    ]
+    of_average = frame[frame["reproduced"].notna()].groupby(["section", "label"])["heard_test"].transform("any")
+    frame["heard_test"] |= of_average.reindex(frame.index, fill_value=False) & (frame["task"] == paper.AVERAGE)
+    _compare(frame, comparable=kind_of(data_kind).comparable and protocol == "published")
+    return frame.explode(["run", "auroc"], ignore_index=True).reindex(columns=COLUMNS).astype({"row": "Int64"})
+
+
+def distinct_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per (table row, task): the frame without its repetition over runs."""
+    return frame.drop_duplicates(["section", "label", "model", "task"], ignore_index=True)
+
+
+def _rows(
+    number: int,
+    printed: pd.DataFrame,
+    models: Mapping[str, Mapping],
+    selected: Sequence[str],
+    paper_dir: Path,
+) -> list[Row]:
+    """The printed rows, each with the registry model that stands for it, then the other models of the run."""
+    keys = {name: paper.paper_key(name, entry, paper_dir) for name, entry in models.items()}
+    ranked = [*selected, *(name for name in models if name not in selected)]
+    rows = []
+    for line in printed.drop_duplicates("row").itertuples():
+        of_line = {"table": number, "row": line.row}
+        able = [name for name in ranked if keys[name] == line.key]
+        # A printed row that several models stand for is that of the model whose entry names it, if that one runs.
+        model = min(able, key=lambda name: (name not in selected, models[name]["paper_row"] != of_line), default=None)
+        label = f"{line.row}. {line.model}" if number == 2 and line.row <= LAST_NUMBERED_ROW else line.model
+        status = _row_status(number, line.row, model, models, selected)
+        weights = models[model]["weights"] if model else None
+        rows.append(Row(line.section, label, line.row, line.key, model, weights, status))
+    used = {row.model for row in rows}
+    for weights, section in OTHER_SECTIONS.items():
+        for name in selected:
+            entry, key = models[name], keys[name]
+            belongs = key in set(printed["key"]) if key else number == 2 or weights == "own"
+            if entry["weights"] == weights and belongs and name not in used:
+                rows.append(Row(section, entry.get("title", name), None, key, name, weights, RAN))
+    return rows
+
+
+def _row_status(
+    number: int, row: int, model: str | None, models: Mapping[str, Mapping], selected: Sequence[str]
+) -> str:
+    if model is None:
+        return f"{NOT_RUN}a model with paper_row {{table: {number}, row: {row}}}"
+    if model in selected:
+        return RAN
+    return f"{NOT_RUN}{_source(models[model])}, then {model} among the config's models"
+
+
+def _source(entry: Mapping[str, Any]) -> str:
+    """What gives a model its weights, in words."""
+    if run := entry.get("run"):
+        return f"the pre-training run {run if isinstance(run, str) else next(iter(run.values()))}"
+    checkpoint = entry.get("checkpoint")
+    if not checkpoint:
+        return "its checkpoint"
+    size = f" ({checkpoint['bytes'] / 1e6:.0f} MB)" if "bytes" in checkpoint else ""
+    return f"the checkpoint {checkpoint['url'].rsplit('/', 1)[-1]}{size}"
+
+
+def _cell(
+    row: Row,
+    task: str,
+    runs: pd.DataFrame | None,
+    published: pd.DataFrame,
+    tasks: Sequence[str],
+    datasets: Mapping[str, str],
+) -> dict[str, Any]:
+    """One model on one task; `run` and `auroc` are lists."""
+    cell = _empty_cell(row, task) | _published(published, task)
+    if row.status != RAN:
+        return cell
+    if runs is not None:
+        cell |= _reproduced(runs)
+        return cell | {"pooled_std": _pooled_std(cell)}
+    if task not in tasks:
+        return cell | {"status": f"{NOT_RUN}{datasets[task]}"}
+    return cell | {"status": f"{NOT_RUN}the scores of {row.model} on {task}"}
+
+
+def _empty_cell(row: Row, task: str) -> dict[str, Any]:
+    names = {"section": row.section, "row": row.number, "label": row.label, "key": row.key}
+    return {**names, "model": row.model, "weights": row.weights, "task": task, "status": row.status} | {
+        "run": [None],
+        "auroc": [None],
+    }
+
+
+def _published(published: pd.DataFrame, task: str) -> dict[str, Any]:
+    if task not in published.index:
+        return {"published_asterisk": False, "published_bold": False}
+    cell = published.loc[task]
+    return {
+        "published": cell["mean"],
+        "published_std": cell["std"],
+        "published_asterisk": bool(cell["asterisk"]),
+        "published_bold": bool(cell["bold"]),
+    }
+
+
+def _reproduced(runs: pd.DataFrame) -> dict[str, Any]:
+    runs = runs.sort_values("run")
+    first = runs.iloc[0]
+    return {
+        "layer": first["layer"],
+        "run": runs["run"].tolist(),
+        "auroc": runs["auroc_test"].tolist(),
+        "reproduced": runs["auroc_test"].mean(),
+        "reproduced_std": runs["auroc_test"].std(ddof=0) if len(runs) > 1 else None,
+        "low": first.get("auroc_low"),
+        "high": first.get("auroc_high"),
+        **{name: first.get(name) for name in DETAILS},
+        "n_test": first["n_test"],
+        "patients_test": first["patients_test"],
+    }
+
+
+def _average(row: Row, cells: Sequence[Mapping[str, Any]], published: pd.DataFrame) -> dict[str, Any]:
+    """Mean over those of the paper's tasks that ran, as independent draws; the published side averages the same."""
+    average = _empty_cell(row, paper.AVERAGE) | _published(published, paper.AVERAGE)
+    ran = [cell for cell in cells if cell["task"] in paper.TASKS and "reproduced" in cell]
+    if not ran:
+        return average | {"status": f"{NOT_RUN}a task of the paper" if row.status == RAN else row.status}
+    average |= {
+        "run": ran[0]["run"],
+        "auroc": [sum(runs) / len(ran) for runs in zip(*(cell["auroc"] for cell in ran), strict=True)],
+        "reproduced": sum(cell["reproduced"] for cell in ran) / len(ran),
+        "pooled_std": sum(_pooled_std(cell) ** 2 for cell in ran) ** 0.5 / len(ran),
+        "tasks_averaged": len(ran),
+    }
+    if len(ran) < len(paper.TASKS):
+        average["status"] = f"average of {len(ran)} of {len(paper.TASKS)} tasks"
+        if "published" in average:
+            same = sum(cell["published"] for cell in ran) / len(ran)
+            average |= {"published": same, "published_asterisk": False, "published_bold": False}
+    return average
+
+
+def _pooled_std(cell: Mapping[str, Any]) -> float:
+    """Standard deviation of the difference between a reproduced and a published cell; an unknown one counts as 0."""
+    known = [cell[name] for name in ("reproduced_std", "published_std") if pd.notna(cell.get(name))]
+    return sum(std**2 for std in known) ** 0.5
+
+
+def _metadata_cells(metadata: pd.DataFrame, tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """The audit's row; its `layer` is the name of the metadata."""
+    row = Row(METADATA_SECTION, "Metadata only", None, None, None, "none", RAN)
+    cells = []
+    for task in tasks:
+        cell = _empty_cell(row, task) | _published(pd.DataFrame(), task)
+        if task in metadata.index:
+            best = metadata.loc[task]
+            cell |= {"layer": best["metadata"], "run": [0], "auroc": [best["auroc"]], "reproduced": best["auroc"]}
+        else:
+            cell["status"] = "not averaged" if task == paper.AVERAGE else f"{NOT_RUN}metadata"
+        cells.append(cell)
+    return cells
+
+
+def _compare(frame: pd.DataFrame, comparable: bool) -> None:
+    """Add difference, tolerance (twice the pooled std, at least 0.01), better than OPERA-CT, and best, in place.
+
+    As in the paper, Table 3 has no best, and further models are best if they reach the best of the paper's rows. Cells
+    of weights that heard the test side are never best.
+    """
+    numbers = (
+        *("reproduced", "reproduced_std", "published", "published_std", "pooled_std", "low", "high", "tasks_averaged"),
+        *DETAILS,
+    )
+    for column in numbers:
+        frame[column] = pd.to_numeric(frame.get(column))
+    frame["difference"] = frame["reproduced"] - frame["published"]
+    frame["tolerance"] = (2 * frame["pooled_std"]).clip(lower=0.01).where(frame["difference"].notna() & comparable)
+    frame[["better", "best"]] = False
+    number = frame["table"].iloc[0]
+    sounding = frame["reproduced"].notna() & (frame["section"] != METADATA_SECTION) & ~frame["heard_test"]
+    most_tasks = frame["tasks_averaged"].isna() | (frame["tasks_averaged"] == frame["tasks_averaged"].max())
+    for _, column in frame[sounding & most_tasks].groupby("task", sort=False):
+        value = column["reproduced"].round(3)
+        reference = value[column["key"] == REFERENCE]
+        if number == 2 and len(reference) and frame["protocol"].iloc[0] == "published":
+            frame.loc[column.index, "better"] = value > reference.iloc[0]
+        ranked = value[column["row"].notna() & ((number != 2) | (column["row"] <= LAST_NUMBERED_ROW))]
+        if number != 3:
+            frame.loc[column.index, "best"] = value >= (ranked if len(ranked) else value).max()

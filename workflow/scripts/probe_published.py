@@ -1,0 +1,21 @@
+"""Train the published linear probe on every layer of a model for one task."""
+
+import json
+from pathlib import Path
+
+from respfm.jobs.job import job_log
+from respfm.probe.run import probe_task
+
+with job_log(snakemake.log[0], snakemake.input, snakemake.output):
+    cfg = json.loads(snakemake.params.cfg)
+    probe_task(
+        Path(snakemake.input.embeddings),
+        Path(snakemake.input.task),
+        cfg["training"],
+        "published",
+        Path(snakemake.output.scores),
+        runs=cfg["runs"],
+        seed=cfg["seed"],
+        default_layer=cfg["default_layer"],
+        threads=snakemake.threads,
+    )
