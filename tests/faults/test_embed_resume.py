@@ -17,7 +17,7 @@ from respfm.embed.sums import discard_states, states_of
 from respfm.encoders import load_encoder
 from respfm.encoders.byola import ByolaEncoder, ByolaNetwork
 from respfm.jobs.checkpoints import StateDirectory
-from respfm.jobs.checksums import write_seals
+from respfm.jobs.checksums import write_checksums
 from respfm.jobs.interruption import Interrupted
 
 RATE = 16000
@@ -150,7 +150,7 @@ def test_states_belong_to_one_output_and_all_that_decides_it(tmp_path):
     weights, table, output = tmp_path / "weights.pth", tmp_path / "table.parquet", tmp_path / "strict" / "kauh.h5"
     weights.write_bytes(b"weights")
     table.write_bytes(b"table")
-    write_seals([table])
+    write_checksums([table])
 
     def place(seed=0, device="cpu", out=output):
         return states_of(out, [table, weights], [{"seed": seed}, device]).directory
@@ -162,7 +162,7 @@ def test_states_belong_to_one_output_and_all_that_decides_it(tmp_path):
     assert place() != first
     weights.write_bytes(b"weights")
     table.write_bytes(b"tablet")
-    write_seals([table])
+    write_checksums([table])
     assert place() != first
 
 

@@ -22,8 +22,8 @@ from respfm.embed.dataset import embed_dataset
 from respfm.encoders import load_encoder
 from respfm.errors import RespfmError
 from respfm.files import atomic_path, file_digest
-from respfm.jobs.checksums import check_seals, seal_of, write_seals
-from respfm.jobs.job import job_log
+from respfm.jobs.checksums import check_files, checksum_of, write_checksums
+from respfm.jobs.job import job
 from respfm.logmel.build import write_shard
 from respfm.logmel.frontend import LogMel
 from respfm.retrieve.checksums import Expected
@@ -33,6 +33,11 @@ from respfm.shard import read_quarantined, write_clips
 from respfm.weights import read_weights
 
 FULL = "the disk is full; free some space there and run again"
+
+
+def script(folder: Path, **files: list[Path]) -> SimpleNamespace:
+    """What Snakemake gives to a script whose log is in `folder`."""
+    return SimpleNamespace(**{"log": [folder / "log"], "input": [], "output": [], "params": {}, **files})
 
 
 class Disk:
@@ -218,7 +223,7 @@ def test_whatever_is_written_to_a_full_or_read_only_disk(disk, name):
 
 def test_a_job_on_a_full_disk_ends_with_one_sentence(disk, tmp_path, capsys):
     disk.fill(left=0)
-    with pytest.raises(SystemExit), job_log(tmp_path / "log"):
+    with pytest.raises(SystemExit), job(script(tmp_path)):
         (disk.path / "anything").write_bytes(bytes(1_000_000))
     assert FULL in capsys.readouterr().err.splitlines()[-1]
 
@@ -239,28 +244,30 @@ def damaged(content: bytes) -> Iterator[bytes]:
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_damaged_file_is_found_before_it_is_used(tmp_path, capsys, name):
     path = tmp_path / name
-    with job_log(tmp_path / "log", [], [path]):
+    with job(script(tmp_path, output=[path])):
         WRITERS[name](path)
     content = path.read_bytes()
     for bad in damaged(content):
         path.write_bytes(bad)
-        with pytest.raises(SystemExit), job_log(tmp_path / "log", [path], []):
+        with pytest.raises(SystemExit), job(script(tmp_path, input=[path])):
             pytest.fail("the job began")
         assert f"{path} is damaged" in capsys.readouterr().err
-        assert "Delete it and let snakemake make it anew" in (tmp_path / "log").read_text()
+        assert "Delete it and let snakemake make it again" in (tmp_path / "log").read_text()
     path.write_bytes(content)
     os.utime(path, (0, 0))
-    check_seals([path])
-    assert subprocess.run(["sha256sum", "-c", seal_of(path).name], cwd=tmp_path, capture_output=True).returncode == 0
+    check_files([path])
+    assert (
+        subprocess.run(["sha256sum", "-c", checksum_of(path).name], cwd=tmp_path, capture_output=True).returncode == 0
+    )
 
 
-def test_a_failed_job_leaves_no_seal(tmp_path):
+def test_a_failed_job_leaves_no_checksum(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
-    write_seals([path])
-    with pytest.raises(FileNotFoundError), job_log(tmp_path / "log", [], [path]):
+    write_checksums([path])
+    with pytest.raises(FileNotFoundError), job(script(tmp_path, output=[path])):
         (tmp_path / "no folder" / "table.csv").write_text("new")
-    assert not seal_of(path).exists()
+    assert not checksum_of(path).exists()
 
 
 def test_a_damaged_checkpoint_of_others_is_found(tmp_path):

@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 from respfm.audit.duplicates import duplicates
 from respfm.files import write_text
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.recordings import read_recordings, read_tasks
 from respfm.retrieve.sources import raw_root
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
+with job(snakemake):
     names = [Path(path).stem for path in snakemake.input.recordings]
     table = duplicates(
         read_tasks(snakemake.input.tasks),

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 from respfm.audit.leakage import leakage
 from respfm.files import write_text
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.recordings import read_recordings, read_tasks
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
+with job(snakemake):
     table = leakage(
         read_tasks(snakemake.input.tasks),
         {Path(path).stem: pd.read_parquet(path) for path in snakemake.input.mixtures},

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from respfm.audit.metadata_baselines import metadata_baselines
 from respfm.files import write_text
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.recordings import read_recordings, read_tasks
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
+with job(snakemake):
     table = metadata_baselines(
         read_tasks(snakemake.input.tasks),
         {Path(path).stem: read_recordings(path) for path in snakemake.input.recordings},

@@ -1,16 +1,14 @@
 """Write the list of recordings of a pre-training mixture."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 from respfm.curate.mixtures import build_mixture
 from respfm.files import atomic_path
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.recordings import read_recordings
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     table = build_mixture(
         snakemake.wildcards.mixture,
         cfg["mixture"],

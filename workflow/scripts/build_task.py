@@ -1,15 +1,12 @@
 """Write a task's recordings, labels and splits under one protocol."""
 
-import json
-
 from respfm.curate.tasks import build_task
 from respfm.files import atomic_path
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.recordings import read_recordings
 from respfm.retrieve.sources import raw_root
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     table = build_task(
         snakemake.wildcards.task,
         cfg["task"],

@@ -1,14 +1,11 @@
 """Write one shard of a data set's log-mel store."""
 
-import json
-
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.logmel.build import write_shard
 from respfm.recordings import read_shard
 from respfm.retrieve.sources import raw_root
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     root = raw_root(snakemake.input.sources)
     rows = read_shard(snakemake.input.recordings, cfg.pop("shard"), cfg.pop("shards"))
     write_shard(

@@ -1,13 +1,11 @@
 """Compare every model with a reference model on the same test recordings."""
 
-import json
 from pathlib import Path
 
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.report.comparisons import compare_models
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     compare_models(
         scores=snakemake.input.scores,
         predictions=snakemake.input.predictions,

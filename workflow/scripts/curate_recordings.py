@@ -1,15 +1,13 @@
 """List the recordings of a data set, decode each once, and say which cannot be used and why."""
 
 import importlib
-import json
 
 from respfm.curate.inspect import check_recordings, inspect_recordings
 from respfm.files import atomic_path
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.retrieve.sources import raw_root
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     root = raw_root(snakemake.input.sources)
     parser = importlib.import_module(f"respfm.curate.{cfg.pop('kind')}")
     frame = parser.list_recordings(root, cfg.pop("options"))

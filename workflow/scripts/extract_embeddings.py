@@ -1,7 +1,5 @@
 """Embed the recordings of a data set with one model, every layer in one pass."""
 
-import json
-
 import torch
 from respfm.curate.select import select
 from respfm.device import choose_device
@@ -9,13 +7,13 @@ from respfm.embed.dataset import embed_dataset, training_recordings
 from respfm.embed.sums import discard_states, states_of
 from respfm.encoders import load_encoder
 from respfm.encoders.base import check_layers, check_statistics
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.jobs.memory import keep_freed_memory
 from respfm.recordings import read_recordings, read_tasks, usable
 from respfm.retrieve.sources import raw_root, weights_path
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg, device = json.loads(snakemake.params.cfg), choose_device(snakemake.resources.device)
+with job(snakemake) as cfg:
+    device = choose_device(snakemake.resources.device)
     torch.set_num_threads(snakemake.resources.torch_threads)
     keep_freed_memory()
     recordings = usable(read_recordings(snakemake.input.recordings))

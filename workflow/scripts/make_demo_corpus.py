@@ -1,13 +1,11 @@
 """Write one data set of the synthetic corpus in its publisher's own format."""
 
-import json
 from pathlib import Path
 
 from respfm.demo import write_dataset
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     write_dataset(
         snakemake.wildcards.dataset,
         {"files": cfg["files"]},

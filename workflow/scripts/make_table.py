@@ -1,13 +1,11 @@
 """Write one of the paper's tables, reproduced beside published."""
 
-import json
 from pathlib import Path
 
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.report.tables import make_table
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     make_table(
         cfg["number"],
         cfg["protocol"],

@@ -1,13 +1,11 @@
 """Draw the training curves of all pre-training runs."""
 
-import json
 from pathlib import Path
 
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.report.figures.curves import plot_curves
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     plot_curves(
         histories=dict(zip(cfg["runs"], map(Path, snakemake.input.histories), strict=True)),
         data_kind=cfg["data_kind"],

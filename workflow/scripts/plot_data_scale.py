@@ -1,13 +1,11 @@
 """Draw AUROC against the amount of respiratory pre-training data (Table 4 as a curve)."""
 
-import json
 from pathlib import Path
 
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.report.figures.data_scale import plot_data_scale
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     plot_data_scale(
         scores=snakemake.input.scores,
         paper_dir=Path(snakemake.input.paper[0]).parent,

@@ -1,13 +1,11 @@
 """Draw AUROC by layer for one model (Figures 1 and 2)."""
 
-import json
 from pathlib import Path
 
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.report.figures.layers import plot_layers
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     plot_layers(
         cfg["model"],
         scores=snakemake.input.scores,

@@ -3,13 +3,12 @@
 import json
 from pathlib import Path
 
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.pretrain.launch import launch
 from respfm.recordings import group_shards
 from respfm.retrieve.sources import weights_path
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     machine = json.loads(snakemake.resources.machine)
     gpus = machine.pop("gpus")
     background, background_statistics = snakemake.input.get("background") or (None, None)

@@ -1,13 +1,11 @@
 """Fit the strict probe on every layer of a model for one task."""
 
-import json
 from pathlib import Path
 
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.probe.run import probe_task
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     probe_task(
         Path(snakemake.input.embeddings),
         Path(snakemake.input.task),

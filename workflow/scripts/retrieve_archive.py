@@ -1,13 +1,11 @@
 """Fetch, verify and unpack the files of one data set."""
 
-import json
 from pathlib import Path
 
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.retrieve.dataset import fetch_dataset
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     fetch_dataset(
         snakemake.wildcards.dataset,
         cfg["entry"],

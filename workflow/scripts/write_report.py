@@ -1,13 +1,11 @@
 """Write the self-contained report page."""
 
-import json
 from pathlib import Path
 
-from respfm.jobs.job import job_log
+from respfm.jobs.job import job
 from respfm.report.report import write_report
 
-with job_log(snakemake.log[0], snakemake.input, snakemake.output):
-    cfg = json.loads(snakemake.params.cfg)
+with job(snakemake) as cfg:
     template = Path(snakemake.input.page[0])
     write_report(
         Path(snakemake.output.page),

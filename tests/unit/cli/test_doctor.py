@@ -13,7 +13,7 @@ from respfm.config.plan import Plan
 from respfm.config.settings import load_settings, merge, read_yaml
 from respfm.files import write_text
 from respfm.jobs.checkpoints import StateDirectory
-from respfm.jobs.checksums import write_seals
+from respfm.jobs.checksums import write_checksums
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -120,7 +120,7 @@ def test_damaged_results_and_states(place, capsys):
     good, bad = results / "tables" / "table1.csv", results / "recordings" / "kauh.parquet"
     for path in (good, bad):
         write_text(path, "content")
-        write_seals([path])
+        write_checksums([path])
     bad.write_text("contemt")
     states = StateDirectory(results / "pretraining" / "demo_as" / "state" / "0123456789abcdef")
     older, newer = (states.save(step, {"step": step}) for step in (5, 10))
@@ -129,7 +129,7 @@ def test_damaged_results_and_states(place, capsys):
     found = list(doctor._store(plan(results=str(results))))
     assert len(found) == 2
     assert found[0].startswith(f"{bad} is damaged")
-    assert "Delete it and let snakemake make it anew" in found[0]
+    assert "Delete it and let snakemake make it again" in found[0]
     assert found[1].startswith(f"{newer} is damaged; delete it")
     printed = capsys.readouterr().out
     assert "pretraining/demo_as was interrupted; the next run continues after step 5" in printed

@@ -19,7 +19,7 @@ from respfm.config.plan import Plan
 from respfm.config.settings import Settings
 from respfm.errors import RespfmError
 from respfm.files import DRAFT
-from respfm.jobs.checksums import PATTERN, damage, seal_of, sealed_file
+from respfm.jobs.checksums import PATTERN, checksum_of, damage, file_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SPARE_GB = 5
@@ -129,17 +129,17 @@ def _mirrors(plan: Plan) -> Iterator[str]:
 
 
 def _store(plan: Plan) -> Iterator[str]:
-    """Every result against its seal; shards and states also against the digests that they carry."""
+    """Every result against its checksum; shards and states also against the digests that they carry."""
     from respfm.files import file_digest
     from respfm.jobs.checkpoints import NAME
     from respfm.store import check_shard
 
     results = Path(plan.config["results"])
-    sealed = [path for seal in sorted(results.rglob(PATTERN)) if (path := sealed_file(seal)).is_file()]
+    checked = [path for checksum in sorted(results.rglob(PATTERN)) if (path := file_of(checksum)).is_file()]
     with ThreadPoolExecutor() as pool:
-        yield from filter(None, pool.map(damage, sealed))
-    unsealed = [path for path in sorted(results.glob("logmel/*/*.h5")) if not seal_of(path).is_file()]
-    for path in unsealed:
+        yield from filter(None, pool.map(damage, checked))
+    unchecked = [path for path in sorted(results.glob("logmel/*/*.h5")) if not checksum_of(path).is_file()]
+    for path in unchecked:
         try:
             check_shard(path)
         except RespfmError as error:
@@ -154,7 +154,7 @@ def _store(plan: Plan) -> Iterator[str]:
             print(f"  {made} was interrupted; the next run continues after step {int(step)}")
         else:
             yield f"{path} is damaged; delete it, and the run continues from the state before"
-    print(f"  {len(sealed) + len(unsealed) + len(states)} files read")
+    print(f"  {len(checked) + len(unchecked) + len(states)} files read")
 
 
 def _killed(plan: Plan) -> Iterator[str]:

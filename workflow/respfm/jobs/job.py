@@ -1,6 +1,7 @@
-"""What surrounds a job: its inputs are checked, what it prints is logged, what went wrong is said in one sentence."""
+"""The job around a script: inputs are checked, what is printed is logged, an error ends as one sentence."""
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -8,11 +9,11 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from respfm.errors import RespfmError
 from respfm.files import remove_drafts, why_not_written
-from respfm.jobs.checksums import check_seals, seal_of, write_seals
+from respfm.jobs.checksums import check_files, checksum_of, write_checksums
 
 _DAY = 86_400
 
@@ -37,25 +38,29 @@ class _Tee:
 
 
 @contextlib.contextmanager
-def job_log(path: str | Path, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> Iterator[None]:
-    """Copy stdout and stderr of the block to the file `path`; check the seals of `inputs` before, seal `outputs` after.
+def job(snakemake: Any) -> Iterator[dict[str, Any]]:
+    """Surround the work of a script; yields its part of the configuration, the JSON of `params.cfg` ({} without one).
+
+    `snakemake` is the object that Snakemake gives to a script; its log, input, output and params are used. stdout and
+    stderr are copied to the log. Inputs are compared with their checksums first; outputs get theirs at the end.
 
     A RespfmError, a full or a read-only disk end the process with exit status 1 and one sentence as the last line; the
     traceback of any other exception is in the log too.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", buffering=1, encoding="utf-8") as file:
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w", buffering=1, encoding="utf-8") as file:
         out, err = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = _Tee(out, file), _Tee(err, file)
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         try:
-            _date_back(inputs)
-            check_seals(inputs)
-            for output in outputs:
-                seal_of(output).unlink(missing_ok=True)
+            _date_back(snakemake.input)
+            check_files(snakemake.input)
+            for output in snakemake.output:
+                checksum_of(output).unlink(missing_ok=True)
                 remove_drafts(output)
-            yield
-            write_seals(outputs)
+            yield json.loads(snakemake.params.get("cfg", "{}"))
+            write_checksums(snakemake.output)
         except RespfmError as error:
             print(f"respfm: {error}", file=sys.stderr, flush=True)
             raise SystemExit(1) from None
@@ -70,12 +75,12 @@ def job_log(path: str | Path, inputs: Iterable[str] = (), outputs: Iterable[str]
 
 
 def _date_back(inputs: Iterable[str]) -> None:
-    """Date inputs from the future, as skewed clocks make them, to yesterday.
+    """Date inputs from the future, as skewed clocks make them, to yesterday, if a job of ours wrote them.
 
     Snakemake would find the outputs older than them, fail the job that made them, and delete them.
     """
     now = time.time()
     for path in inputs:
-        if os.stat(path).st_mtime > now:
+        if os.stat(path).st_mtime > now and checksum_of(path).is_file():
             with contextlib.suppress(OSError):
                 os.utime(path, (now - _DAY, now - _DAY))
