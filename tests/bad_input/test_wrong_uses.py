@@ -284,7 +284,7 @@ def own(name: str) -> list[str]:
 STATISTICS = "logmel_stats"
 COMMANDS = {
     "recording that is not there": (embed("lost.wav", STATISTICS), "lost.wav does not exist; name audio files"),
-    "folder without recordings": (embed("nothing", STATISTICS), "nothing: no audio file there (.aac"),
+    "folder without recordings": (embed("nothing", STATISTICS), "nothing holds no audio (.3g2"),
     "text named wav": (embed("text.wav", STATISTICS), "left out: text.wav: unreadable", "none of the 1 recordings"),
     "empty file": (embed("empty.wav", STATISTICS), "left out: empty.wav: empty"),
     "model": (embed("good.wav", "m2d_dmo"), "model 'm2d_dmo' does not exist; did you mean 'm2d_demo'?"),

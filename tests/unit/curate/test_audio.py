@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logmel_golden import LOGMEL, unpack_recordings
 from respfm import audio
+from respfm.curate.metadata import audio_files
 
 RATE = 16000
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
@@ -18,8 +19,12 @@ STEREO = np.stack([TONE, -0.5 * TONE], axis=1)
 
 
 def write_opus_webm(path: Path, samples: np.ndarray, rate: int = 48000) -> None:
-    with av.open(str(path), "w", format="webm") as container:
-        stream = container.add_stream("libopus", rate=rate, layout="mono")
+    write_with_ffmpeg(path, samples, rate, "webm", "libopus")
+
+
+def write_with_ffmpeg(path: Path, samples: np.ndarray, rate: int, container_format: str, codec: str) -> None:
+    with av.open(str(path), "w", format=container_format) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
         frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], "s16", "mono")
         frame.rate = rate
         container.mux([*stream.encode(frame), *stream.encode(None)])
@@ -59,6 +64,32 @@ def test_opus_in_webm_decodes_without_ffmpeg(tmp_path):
     assert samples.shape[0] == 1
     assert samples.shape[1] == pytest.approx(3 * RATE, abs=1000)
     assert np.abs(samples).max() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "container_format", "codec", "rate"),
+    [
+        ("3gp", "3gp", "aac", RATE),
+        ("aac", "adts", "aac", RATE),
+        ("aiff", "aiff", "pcm_s16be", RATE),
+        ("amr", "amr", "libopencore_amrnb", 8000),
+        ("au", "au", "pcm_s16be", RATE),
+        ("caf", "caf", "pcm_s16le", RATE),
+        ("m4a", "ipod", "aac", RATE),
+        ("mka", "matroska", "libopus", 48000),
+        ("mp4", "mp4", "aac", RATE),
+        ("w64", "w64", "pcm_s16le", RATE),
+    ],
+)
+def test_what_phones_and_recorders_write_is_listed_and_decoded(tmp_path, suffix, container_format, codec, rate):
+    path = tmp_path / f"recording.{suffix.upper()}"
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(3 * rate) / rate)
+    write_with_ffmpeg(path, tone, rate, container_format, codec)
+    assert audio_files(tmp_path) == [path.name]
+    samples, found = audio.decode(path)
+    assert found == rate
+    assert samples.shape[1] == pytest.approx(3 * rate, rel=0.05)
+    assert np.abs(samples[0, rate : 2 * rate]).max() == pytest.approx(0.5, abs=0.06)
 
 
 def test_load_averages_channels_before_resampling(tmp_path):

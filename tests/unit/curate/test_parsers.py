@@ -7,6 +7,7 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 import pytest
+from respfm.cli.embed import list_audio
 from respfm.curate import coswara, coughvid, folder, hf_lung, icbhi, kauh, respiratory_tr
 from respfm.errors import RespfmError
 
@@ -237,6 +238,23 @@ def test_folder_ids_labels_and_patients(tmp_path):
     assert frame["id"].tolist() == ["001 - Dog bark/1-100032-A", "002 - Rain/ünï", "top"]
     assert frame["label"].tolist() == ["001 - Dog bark", "002 - Rain", ""]
     assert frame["patient"].tolist() == ["", "", ""]
+
+
+def test_a_data_set_and_the_command_take_the_same_files_of_a_folder(tmp_path):
+    names = [
+        "a.wav",
+        "deep/er/B.AIFF",
+        "deep/c.3gp",
+        ".hidden/d.wav",
+        ".e.wav",
+        "__MACOSX/f.wav",
+        "notes.txt",
+        "g.wav/h",
+    ]
+    write(tmp_path, dict.fromkeys(names, ""))
+    listed = folder.list_recordings(tmp_path, {})["path"].tolist()
+    assert sorted(listed) == ["a.wav", "deep/c.3gp", "deep/er/B.AIFF"]
+    assert sorted(list_audio([tmp_path])["id"]) == [str(tmp_path / path) for path in sorted(listed)]
 
 
 def test_folder_patient_pattern(tmp_path):

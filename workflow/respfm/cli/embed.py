@@ -10,6 +10,7 @@ import pandas as pd
 
 from respfm.config.settings import read_yaml
 from respfm.curate.inspect import inspect_recordings
+from respfm.curate.metadata import audio_files
 from respfm.embed.dataset import embed_dataset, read_embeddings
 from respfm.encoders import FAMILIES, load_encoder
 from respfm.errors import RespfmError, suggest
@@ -18,7 +19,6 @@ from respfm.recordings import usable
 from respfm.retrieve.checksums import Expected, verify
 
 BATCH_SIZE = 16
-AUDIO = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".webm", ".mp4", ".aif", ".aiff", ".wma"}
 
 
 def list_audio(places: Sequence[Path]) -> pd.DataFrame:
@@ -26,13 +26,11 @@ def list_audio(places: Sequence[Path]) -> pd.DataFrame:
     files: list[Path] = []
     for place in places:
         if place.is_dir():
-            files += sorted(path for path in place.rglob("*") if path.suffix.lower() in AUDIO)
+            files += [place / path for path in audio_files(place)]
         elif place.is_file():
             files.append(place)
         else:
             raise RespfmError(f"{place} does not exist; name audio files or folders that hold some")
-    if not files:
-        raise RespfmError(f"{', '.join(map(str, places))}: no audio file there ({', '.join(sorted(AUDIO))})")
     names = [str(path) for path in files]
     frame = pd.DataFrame({"id": names, "path": [str(path.resolve()) for path in files], "patient": ""})
     return frame.drop_duplicates("path", ignore_index=True)

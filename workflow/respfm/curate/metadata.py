@@ -4,14 +4,18 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from respfm.errors import RespfmError
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".webm", ".mp3", ".m4a"})
+# What publishers, phones and recorders write; respfm.audio decodes them all.
+AUDIO_SUFFIXES = (
+    ".3g2 .3gp .aac .aif .aifc .aiff .amr .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .mp4 .oga .ogg .opus .rf64 .w64 .wav "
+    ".webm .wma"
+).split()
 
 
 def walk_files(root: Path) -> Iterator[str]:
@@ -34,12 +38,11 @@ def _as_utf8(path: str) -> str:
         raise RespfmError(f"the file name {path!a} is not UTF-8; rename the file") from error
 
 
-def audio_files(root: Path, suffixes: Iterable[str] = AUDIO_SUFFIXES) -> list[str]:
+def audio_files(root: Path, suffixes: Collection[str] = AUDIO_SUFFIXES) -> list[str]:
     """Relative paths of the audio files under `root`; RespfmError when there is none."""
-    suffixes = frozenset(suffixes)
     found = [path for path in walk_files(root) if os.path.splitext(path)[1].lower() in suffixes]
     if not found:
-        raise RespfmError(f"{root} holds no audio ({', '.join(sorted(suffixes))}); retrieve the data set again")
+        raise RespfmError(f"{root} holds no audio ({', '.join(suffixes)}); name another folder or retrieve it again")
     return found
 
 
