@@ -104,8 +104,7 @@ mine:
 
 def test_all_quirks_can_be_named():
     schema = read_yaml(REPOSITORY / "config" / "schemas" / "pretraining.schema.yaml")
-    run = schema["properties"]["runs"]["additionalProperties"]["properties"]
-    assert set(run["quirks"]["items"]["enum"]) == set(QUIRKS)
+    assert set(schema["$defs"]["run"]["properties"]["quirks"]["items"]["enum"]) == set(QUIRKS)
 
 
 def make_clone(root: Path) -> Path:

@@ -294,4 +294,4 @@ def test_foreign_safetensors(tmp_path, model):
     save_file(state, path)
     assert same(load_checkpoint(path), model)
     save_file(state, path, {"respfm": json.dumps({"dim": 64, "colour": "red"})})
-    assert "no setting colour" in refusal(path)
+    assert "no setting 'colour'" in refusal(path)

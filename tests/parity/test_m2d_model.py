@@ -292,7 +292,7 @@ def test_flops_of_the_published_model():
         ({"patch_size": [160, 16]}, "does not fit"),
         ({"dim": 100, "heads": 3}, "multiple of 4"),
         ({"mask_ratio": 1.0}, "leaves 0 of 190"),
-        ({"depht": 2}, "no setting depht"),
+        ({"depht": 2}, "no setting 'depht'; did you mean 'depth'"),
     ],
 )
 def test_bad_configurations(values, message):

@@ -20,6 +20,7 @@ LOCK = (REPOSITORY / "envs" / "lock.txt").read_text()
 # What is installed under another name, or comes with another package.
 DISTRIBUTIONS = {
     "markupsafe": "jinja2",
+    "referencing": "jsonschema",
     "sklearn": "scikit-learn",
     "threadpoolctl": "scikit-learn",
     "urllib3": "requests",

@@ -1,13 +1,21 @@
 """Configurations: complete ones load, and each mistake gets one sentence that names the cure."""
 
 import copy
+import dataclasses
+import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from respfm.config.plan import Plan
-from respfm.config.settings import load_settings, merge, read_yaml
+from respfm.config.reading import merge, read_yaml
+from respfm.config.schema import read_schema
+from respfm.config.settings import load_settings
 from respfm.errors import RespfmError
+from respfm.m2d import M2DConfig
+from respfm.pretrain.settings import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
@@ -18,6 +26,16 @@ def settings_with(change: dict):
     """The demo's settings with `change` laid over the configuration."""
     config = merge(read_yaml(REPOSITORY / "config" / "config.yaml"), change)
     return load_settings(config, REPOSITORY, "my.yaml")
+
+
+def run_with(**keys) -> dict:
+    """A configuration with a run of its own."""
+    return {"add": {"runs": {"mine": {"title": "mine", "mixture": "demo_as", "epochs": 1, "batch_size": 8, **keys}}}}
+
+
+def dataset_with(**keys) -> dict:
+    """A configuration with a data set of its own."""
+    return {"add": {"datasets": {"ours": {"title": "ours", **keys}}}}
 
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.name)
@@ -54,6 +72,14 @@ def test_shipped_configurations_are_valid(path):
             {"add": {"models": {"mine": {"title": "x", "family": "m2d", "weights": "own", "file": "nowhere.pth"}}}},
             r"my\.yaml: mine: file is 'nowhere\.pth', where no checkpoint is; correct the path",
         ),
+        ({"gpus": 4}, r"unknown key 'gpus' at the top level; did you mean 'resources\.gpus'"),
+        (run_with(model={"dimm": 96}), r"unknown key 'dimm' at runs\.mine\.model; did you mean 'dim'"),
+        (run_with(model={"dim": 96.0}), r"runs\.mine\.model\.dim is 96\.0, but a whole number is expected"),
+        (run_with(model={"dim": 98}), r"my\.yaml.*runs\.mine\.model: dim 98 must be a multiple of 4 and of its 12"),
+        (run_with(base_lr=math.nan), r"runs\.mine\.base_lr is nan, but a number is expected"),
+        (dataset_with(kind="folder", options={"pattern": "x"}), r"'pattern' at .*; did you mean 'patient_pattern'"),
+        (dataset_with(kind="icbhi", options={"sounds": []}), r"unknown key 'sounds' at ours\.options; remove it"),
+        (dataset_with(kind="folder", expected={"records": 1}), r"unknown key 'records' .*; did you mean 'recordings'"),
         ({"max_quarantine_share": 2}, r"max_quarantine_share.*2 is greater than the maximum"),
         ({"seed": -1}, r"seed.*-1 is less than the minimum"),
     ],
@@ -62,6 +88,32 @@ def test_mistakes_are_named_with_their_cure(change, message):
     with pytest.raises(RespfmError, match=message) as caught:
         settings_with(change)
     assert "\n" not in str(caught.value)
+
+
+def test_a_parser_of_ones_own_takes_options_of_its_own():
+    assert settings_with(dataset_with(kind="mine", options={"depth": 3})).datasets["ours"]["options"] == {"depth": 3}
+
+
+@pytest.mark.parametrize(("section", "cls"), [("model", M2DConfig), ("run", Recipe)])
+def test_the_schema_names_what_pretraining_takes_and_its_defaults(section, cls):
+    properties = read_schema(REPOSITORY / "config/schemas/pretraining.schema.yaml")["$defs"][section]["properties"]
+    links = {"title", "note", "mixture", "init_from", "teacher", "background"} if section == "run" else set()
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    assert set(properties) - links == set(fields)
+    for name, field in fields.items():
+        default = properties[name].get("default")
+        if isinstance(default, list):
+            default = tuple(default)
+        assert default == (None if field.default is dataclasses.MISSING else field.default), name
+
+
+def test_defaults_of_a_recipe_are_not_written_into_the_run():
+    assert settings_with({}).runs["scratch_as"].keys() & {"seed", "base_lr", "noise_ratio"} == set()
+
+
+def test_a_configuration_is_checked_without_torch():
+    code = "import sys, respfm.config.settings; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY / "workflow")
 
 
 def test_missing_key_is_named():

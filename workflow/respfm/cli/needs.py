@@ -152,7 +152,7 @@ def _run_need(plan: Plan, name: str) -> RunNeed:
     if None in counts:
         return RunNeed(name, None, run["epochs"], None, state)
     items = sum(count * part["repeats"] for count, part in zip(counts, parts, strict=True))
-    flops = items * run["epochs"] * sample_flops(M2DConfig(**run["model"]))
+    flops = items * run["epochs"] * sample_flops(M2DConfig.from_dict(run["model"]))
     return RunNeed(name, items, run["epochs"], flops / SUSTAINED_FLOPS / 3600, state)
 
 

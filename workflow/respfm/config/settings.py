@@ -10,20 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-
+from respfm.config.reading import merge, read_configs, read_yaml
+from respfm.config.schema import validate
 from respfm.errors import RespfmError, suggest
+from respfm.m2d.config import M2DConfig
 
 REGISTRIES = ("datasets", "tasks", "models", "pretraining")
-TYPES = {
-    "object": "a mapping, `key: value`",
-    "array": "a list, `[a, b]`",
-    "string": "a text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-}
 
 
 @dataclass(frozen=True)
@@ -36,126 +28,6 @@ class Settings:
     models: dict[str, dict]
     mixtures: dict[str, dict]
     runs: dict[str, dict]
-
-
-_FASTEST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_FASTEST):
-    """A safe loader that refuses a mapping with the same key twice, of which YAML silently drops the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: dict[str, int] = {}
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise RespfmError(
-                    f"the key {key.value!r} is there twice, in lines {seen[key.value]} and {line}; remove or rename one"
-                )
-            seen[key.value] = line
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> Any:
-    """Parse a YAML file; RespfmError names the file and line of a mistake, a key that is there twice included."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except IsADirectoryError as error:
-        raise RespfmError(f"{path} is a directory; a YAML file is expected there") from error
-    except FileNotFoundError as error:
-        raise RespfmError(f"{path} does not exist; check the path") from error
-    except OSError as error:
-        raise RespfmError(f"{path} cannot be read ({error.strerror}); correct the path or its permissions") from error
-    except UnicodeDecodeError as error:
-        raise RespfmError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except RespfmError as error:
-        raise RespfmError(f"{path}: {error}") from error
-    except yaml.YAMLError as error:
-        cure = "indent with spaces, not tabs" if "\t" in text else "mend it there"
-        said = " ".join(str(error).replace('"<unicode string>", ', "").split())
-        raise RespfmError(f"{path} is not valid YAML: {said}; {cure}") from error
-
-
-def read_configs(paths: Sequence[Path], default: Path) -> dict:
-    """Configurations laid one over the other; over `default`, as the Snakefile does, if none is a whole one."""
-    config: dict = {}
-    for path in paths:
-        change = read_yaml(path)
-        if not isinstance(change, Mapping):
-            raise RespfmError(f"{path} is no configuration; it must hold `key: value` lines as {default} does")
-        config = merge(config, change)
-    return config if "data_kind" in config else merge(read_yaml(default), config)
-
-
-def _filling_validator() -> type:
-    """A 2020-12 validator that also fills in the defaults of absent keys."""
-    base = jsonschema.Draft202012Validator
-    check_properties = base.VALIDATORS["properties"]
-
-    def fill(validator, properties, instance, schema):
-        if isinstance(instance, dict):
-            for key, subschema in properties.items():
-                if "default" in subschema:
-                    instance.setdefault(key, deepcopy(subschema["default"]))
-        yield from check_properties(validator, properties, instance, schema)
-
-    return jsonschema.validators.extend(base, {"properties": fill})
-
-
-def _complaint(error: jsonschema.ValidationError, source: str) -> str:
-    where = ".".join(str(part) for part in error.absolute_path) or "the top level"
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = error.schema.get("properties", {})
-        for key in error.instance:
-            if key not in known:
-                return f"{source}: unknown key {key!r} at {where}; {suggest(key, known)}"
-    if error.validator in ("anyOf", "oneOf") and error.context:
-        deepest = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "type"))
-        return _complaint(deepest, source)
-    if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        return f"{source}: {where} lacks the key {missing[0]!r}; add it"
-    if error.validator == "enum":
-        return (
-            f"{source}: {where} is {error.instance!r}, which is not allowed; "
-            f"{suggest(error.instance, error.validator_value)}"
-        )
-    hint = error.schema.get("description", "see config/README.md")
-    if error.validator == "type":
-        kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
-        wanted = " or ".join(TYPES[kind] for kind in kinds)
-        return f"{source}: {where} is {_shown(error.instance)}, but {wanted} is expected; {hint}"
-    return f"{source}: {where}: {error.message}; {hint}"
-
-
-def _shown(value: Any) -> str:
-    """A value of the wrong type as the user sees it."""
-    if value is None:
-        return "empty"
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
-        return f"the text {value!r} (YAML reads 1e-3 as text; write 1.0e-3)"
-    return repr(value)
-
-
-def validate(value: Any, schema: Path, source: str) -> Any:
-    """Return `value` with the defaults of `schema` filled in, or raise RespfmError naming `source`."""
-    value = deepcopy({} if value is None else value)
-    validator = _filling_validator()(read_yaml(schema))
-    errors = sorted(validator.iter_errors(value), key=lambda e: (len(e.absolute_path), str(e.absolute_path)))
-    if errors:
-        raise RespfmError(_complaint(errors[0], source))
-    return value
-
-
-def merge(base: Mapping, change: Mapping) -> dict:
-    """`base` with `change` laid over it; mappings merge key by key, everything else is replaced."""
-    merged = dict(base)
-    for key, value in change.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
 
 
 def _require(name: str, known: Iterable[str], what: str) -> None:
@@ -182,6 +54,9 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
     for model in registry["models"].values():
         if "layers" in model:
             model["layers"] = _layer_names(model["layers"])
+    for name, run in registry["pretraining"]["runs"].items():
+        run.setdefault("model", {})
+        _check_network(run["model"], f"config/pretraining.yaml (with {source} applied): runs.{name}.model")
     for mixture in registry["pretraining"]["mixtures"].values():
         for part in mixture["parts"]:
             _apply_threshold(part, resolved["curation"])
@@ -205,6 +80,14 @@ def _add_entries(added: Mapping[str, Mapping], registry: dict[str, dict], source
         for taken in known.keys() & entries.keys():
             raise RespfmError(f"{source}: add.{section}: config/{name}.yaml has {taken!r} already; choose another name")
         known.update(deepcopy(entries))
+
+
+def _check_network(model: Mapping[str, Any], where: str) -> None:
+    """The sizes of a run's network fit each other."""
+    try:
+        M2DConfig.from_dict(model)
+    except RespfmError as error:
+        raise RespfmError(f"{where}: {error}") from error
 
 
 def _layer_names(patterns: Sequence[str]) -> list[str]:

@@ -1,10 +1,11 @@
 """The one description from which an encoder or a whole pre-training network is built."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from respfm.errors import RespfmError
+from respfm.errors import RespfmError, suggest
 
 M2D_PREDICTOR = {
     "decoder_dim": 512,
@@ -21,6 +22,8 @@ MAE_PREDICTOR = {
     "standardise": False,
 }
 PREDICTORS = {"m2d": M2D_PREDICTOR, "m2d_x": M2D_PREDICTOR, "msm_mae": MAE_PREDICTOR}
+PUBLISHED: Any = None
+"""Stands for the published value of the objective."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class M2DConfig:
 
     `input_size` and `patch_size` are (mel bands, frames). `objective` is "m2d", "m2d_x" (M2D with an offline
     predictor of `offline_dim` values per frame, compared with a teacher's features) or "msm_mae" (pixels
-    instead of a target network). What is None takes the published value of the objective. `noisy_student`
+    instead of a target network). What is PUBLISHED takes that of the objective. `noisy_student`
     turns the published orientation of M2D-X (clean student, noisy teacher) around. `online_weight` and
     `offline_weight` weigh the losses.
     """
@@ -41,32 +44,30 @@ class M2DConfig:
     heads: int = 12
     mlp_ratio: float = 4.0
     objective: str = "m2d"
-    decoder_dim: int = None  # type: ignore[assignment]
-    decoder_depth: int = None  # type: ignore[assignment]
-    decoder_heads: int = None  # type: ignore[assignment]
-    mask_ratio: float = None  # type: ignore[assignment]
-    standardise: bool = None  # type: ignore[assignment]
-    offline_dim: int = None  # type: ignore[assignment]
+    decoder_dim: int = PUBLISHED
+    decoder_depth: int = PUBLISHED
+    decoder_heads: int = PUBLISHED
+    mask_ratio: float = PUBLISHED
+    standardise: bool = PUBLISHED
+    offline_dim: int = PUBLISHED
     noisy_student: bool = False
     online_weight: float = 1.0
     offline_weight: float = 1.0
     sample_rate: int = 16000
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "patch_size"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        # Frozen for everybody else; what is filled in here is part of making it.
+        vars(self).update(input_size=tuple(self.input_size), patch_size=tuple(self.patch_size))
         if self.objective not in PREDICTORS:
             raise RespfmError(f"objective {self.objective!r} is not known; it is one of {', '.join(PREDICTORS)}")
         if min(*self.patch_size, *self.grid) < 1:
             raise RespfmError(
                 f"patch_size {list(self.patch_size)} does not fit into input_size {list(self.input_size)}"
             )
-        published: dict[str, Any] = PREDICTORS[self.objective]
+        published: dict[str, Any] = dict(PREDICTORS[self.objective])
         if self.objective == "m2d_x":
-            published = {**published, "offline_dim": self.grid[0] * self.dim}
-        for name, value in published.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
+            published["offline_dim"] = self.grid[0] * self.dim
+        vars(self).update({name: value for name, value in published.items() if getattr(self, name) is PUBLISHED})
         for name, dim, heads in (
             ("dim", self.dim, self.heads),
             ("decoder_dim", self.decoder_dim, self.decoder_heads),
@@ -109,10 +110,11 @@ class M2DConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "M2DConfig":
+    def from_dict(cls, values: Mapping[str, Any]) -> "M2DConfig":
         """Inverse of `to_dict`; raises RespfmError for an unknown name."""
-        unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
-        if unknown:
-            raise RespfmError(f"M2D model has no setting {', '.join(sorted(unknown))}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise RespfmError(f"an M2D network has no setting {name!r}; {suggest(name, known)}")
         fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         return cls(**fields)
