@@ -24,7 +24,7 @@ import pandas as pd
 import soundfile
 from report import report
 from respfm import audio
-from respfm.config.settings import read_yaml
+from respfm.config.reading import read_yaml
 from respfm.curate.inspect import inspect_recordings
 from respfm.embed.waveforms import read_waveforms, write_waveforms
 from respfm.files import file_digest

@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 import soundfile
 from respfm.config.plan import Plan
-from respfm.config.settings import load_settings, read_yaml
+from respfm.config.reading import read_yaml
+from respfm.config.settings import load_settings
 from respfm.curate.tasks import build_task
 from respfm.errors import RespfmError
 from respfm.probe.run import probe_task

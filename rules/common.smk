@@ -23,7 +23,8 @@ os.environ.update(PYTHONPATH=os.pathsep.join([str(ROOT / "workflow"), os.getcwd(
 
 from respfm.jobs import slurm
 from respfm.jobs.code import code_digest
-from respfm.config.settings import load_settings, read_yaml
+from respfm.config.reading import read_yaml
+from respfm.config.settings import load_settings
 from respfm.encoders import family_module
 from respfm.errors import RespfmError
 from respfm.files import canonical_json, write_text

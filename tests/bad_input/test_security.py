@@ -31,7 +31,8 @@ from loopback import Resource, running_server
 from report_run import CAPTIONS, TEMPLATE
 from respfm import audio
 from respfm.cli.main import main
-from respfm.config.settings import load_settings, read_yaml
+from respfm.config.reading import read_yaml
+from respfm.config.settings import load_settings
 from respfm.curate import respiratory_tr
 from respfm.curate.arrays import load_arrays
 from respfm.encoders import FAMILIES, load_encoder

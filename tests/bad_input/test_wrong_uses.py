@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import torch
 from respfm.cli.main import main
-from respfm.config.settings import read_yaml
+from respfm.config.reading import read_yaml
 from respfm.errors import RespfmError
 from respfm.logmel.build import write_shard
 from respfm.logmel.mixture import QUIRKS

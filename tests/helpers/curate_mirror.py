@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from respfm.config.settings import Settings, load_settings, read_yaml
+from respfm.config.reading import read_yaml
+from respfm.config.settings import Settings, load_settings
 from respfm.curate.tasks import build_task
 from workspace import REPOSITORY
 

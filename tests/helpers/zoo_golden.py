@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import zoo_formula
-from respfm.config.settings import read_yaml
+from respfm.config.reading import read_yaml
 from respfm.encoders import load_encoder
 from workspace import REPOSITORY
 

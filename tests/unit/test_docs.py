@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from respfm.config.settings import read_yaml
+from respfm.config.reading import read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

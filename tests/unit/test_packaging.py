@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from respfm.config.settings import read_yaml
+from respfm.config.reading import read_yaml
 from respfm.jobs.code import reached_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]

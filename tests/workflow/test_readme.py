@@ -16,7 +16,7 @@ import soundfile
 import torch
 import yaml
 from opera_golden import load_json
-from respfm.config.settings import merge
+from respfm.config.reading import merge
 from respfm.embed.dataset import read_embeddings
 from respfm.m2d import M2D, M2DConfig, export_encoder
 from workspace import REPOSITORY, Workspace

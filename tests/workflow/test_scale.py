@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from respfm.config.plan import Plan
-from respfm.config.settings import load_settings, merge, read_yaml
+from respfm.config.reading import merge, read_yaml
+from respfm.config.settings import load_settings
 from respfm.errors import RespfmError
 from respfm.recordings import read_shard
 from workspace import REPOSITORY, SNAKEMAKE, Workspace, job_counts

@@ -10,7 +10,8 @@ import yaml
 from respfm.cli import doctor
 from respfm.cli.main import main
 from respfm.config.plan import Plan
-from respfm.config.settings import load_settings, merge, read_yaml
+from respfm.config.reading import merge, read_yaml
+from respfm.config.settings import load_settings
 from respfm.files import write_text
 from respfm.jobs.checkpoints import StateDirectory
 from respfm.jobs.checksums import write_checksums

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from respfm.config.plan import Plan
-from respfm.config.settings import load_settings, merge, read_yaml
+from respfm.config.reading import merge, read_yaml
+from respfm.config.settings import load_settings
 from respfm.encoders.frontends import fit_statistics, mean_and_std, plugin_mean_and_std
 from workspace import REPOSITORY
 

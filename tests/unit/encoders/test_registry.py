@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 from respfm.config.plan import Plan
-from respfm.config.settings import load_settings, merge, read_yaml
+from respfm.config.reading import merge, read_yaml
+from respfm.config.settings import load_settings
 from respfm.encoders import load_encoder
 from respfm.encoders.base import check_layers
 from respfm.encoders.htsat import VARIANTS

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from respfm.config.settings import read_yaml
+from respfm.config.reading import read_yaml
 from respfm.curate.inspect import inspect_recordings
 from respfm.curate.metadata import audio_files
 from respfm.embed.dataset import embed_dataset, read_embeddings

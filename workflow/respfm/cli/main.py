@@ -14,7 +14,8 @@ DEFAULT_CONFIG = REPOSITORY / "config" / "config.yaml"
 
 
 def _settings(configfiles: Sequence[str]):
-    from respfm.config.settings import load_settings, read_configs
+    from respfm.config.reading import read_configs
+    from respfm.config.settings import load_settings
 
     config = read_configs([Path(path) for path in configfiles], DEFAULT_CONFIG)
     return load_settings(config, REPOSITORY, ", ".join(configfiles))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from respfm.config.reading import merge, read_configs, read_yaml
+from respfm.config.reading import merge, read_yaml
 from respfm.config.schema import validate
 from respfm.errors import RespfmError, suggest
 from respfm.m2d.config import M2DConfig
