@@ -37,7 +37,8 @@ from respfm.curate import respiratory_tr
 from respfm.curate.arrays import load_arrays
 from respfm.encoders import FAMILIES, load_encoder
 from respfm.errors import RespfmError
-from respfm.report.render import escape_latex, escape_markdown
+from respfm.report.latex import escape_latex
+from respfm.report.markdown import escape_markdown
 from respfm.report.report import write_report
 from respfm.retrieve.archives import unpack
 from respfm.retrieve.checksums import Expected

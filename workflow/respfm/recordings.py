@@ -12,6 +12,8 @@ import pyarrow.parquet
 from respfm.errors import RespfmError
 
 COLUMNS = ("id", "path", "patient", "sample_rate", "channels", "seconds", "peak", "quarantine")
+SPLITS = ("train", "val", "test")
+"""Values of a task table's column `split`."""
 
 
 def read_recordings(path: str | Path) -> pd.DataFrame:

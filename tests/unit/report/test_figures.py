@@ -173,8 +173,8 @@ def test_spread_keeps_order_and_distance(positions):
     assert np.mean(moved) == pytest.approx(np.mean(positions))
 
 
-def test_no_publish_module_imports_torch():
-    package = REPOSITORY / "workflow" / "respfm" / "publish"
+def test_no_module_of_the_report_imports_torch():
+    package = REPOSITORY / "workflow" / "respfm" / "report"
     names = [".".join(path.relative_to(package.parents[1]).with_suffix("").parts) for path in package.rglob("*.py")]
     assert len(names) > 15
     code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -10,12 +11,13 @@ from respfm.errors import RespfmError
 from respfm.files import write_text
 from respfm.probe.uncertainty import MIN_PATIENTS, paired_bootstrap
 from respfm.report import paper
-from respfm.report.kinds import data_kind as kind_of
+from respfm.report.kinds import kind_of
+from respfm.report.markdown import markdown
 from respfm.report.names import HEARD, HEARD_NOTE, heard_test, model_title
-from respfm.report.render import escape_markdown
 from respfm.report.results import REFERENCE
 from respfm.report.scores import read_scores, table_layer
 from respfm.report.tables import write_csv
+from respfm.report.view import Cell, Column, Group, Note, Row, View
 
 COLUMNS = {
     "task": "Task",
@@ -28,6 +30,7 @@ COLUMNS = {
     "recordings": "Recordings",
     "patients": "Patients",
 }
+NAMES = ("task", "model", "reference")
 HEARING = ("heard_test", "reference_heard_test")
 
 
@@ -67,7 +70,7 @@ def compare_models(
             rows.append({**names, **found, **counts, **dict(zip(HEARING, heard, strict=True))})
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *HEARING]).astype({"recordings": "Int64", "patients": "Int64"})
     write_csv(frame.assign(data_kind=data_kind), stem.with_name(f"{stem.name}.csv"))
-    write_text(stem.with_name(f"{stem.name}.md"), _markdown(frame, models, data_kind))
+    write_text(stem.with_name(f"{stem.name}.md"), markdown(comparison_view(frame, models, data_kind)))
 
 
 def reference_model(models: Mapping[str, Mapping], selected: Sequence[str], paper_dir: Path) -> str:
@@ -95,21 +98,28 @@ def _read(path: Path, task: str, model: str, layer: str, tests: Mapping[str, set
     return frame
 
 
-def _markdown(frame: pd.DataFrame, models: Mapping[str, Mapping], data_kind: str) -> str:
-    kind = kind_of(data_kind)
-    lines = ["# Models against a reference (strict protocol)", "", f"> **{kind.badge}.** {kind.sentence}", ""]
-    lines += [f"| {' | '.join(COLUMNS.values())} |", f"|{' --- |' * 3}{' ---: |' * 6}"]
-    for row in frame.itertuples(index=False):
-        heard = {row.model: row.heard_test, row.reference: row.reference_heard_test}
-        names = [escape_markdown(model_title(name, models)) + HEARD * mark for name, mark in heard.items()]
-        numbers = [f"{row.difference:+.3f}", "-", "-", "-"]
-        if pd.notna(row.low):
-            numbers[1:] = [f"{row.low:+.3f}", f"{row.high:+.3f}", f"{row.p_value:.4f}"]
-        patients = "unknown" if pd.isna(row.patients) else str(row.patients)
-        lines.append(f"| {' | '.join([row.task, *names, *numbers, str(row.recordings), patients])} |")
-    note = (
+def comparison_view(frame: pd.DataFrame, models: Mapping[str, Mapping], data_kind: str) -> View:
+    """The comparisons as a reader sees them."""
+    notes = [
         "Paired bootstrap over patients (recordings, where patients are unknown); p values are not corrected for the "
         f"number of comparisons. No interval where a class has fewer than {MIN_PATIENTS} patients in the test set."
+    ]
+    if frame[list(HEARING)].any(axis=None):
+        notes.append(HEARD_NOTE)
+    return View(
+        title="Models against a reference (strict protocol)",
+        kind=kind_of(data_kind),
+        columns=[Column(title, name not in NAMES) for name, title in COLUMNS.items()],
+        groups=[Group("", [_view_row(row, models) for row in frame.itertuples(index=False)])],
+        notes=list(map(Note, notes)),
     )
-    marks = ["", HEARD_NOTE] if frame[list(HEARING)].any(axis=None) else []
-    return "\n".join([*lines, "", note, *marks, ""])
+
+
+def _view_row(row: Any, models: Mapping[str, Mapping]) -> Row:
+    heard = {row.model: row.heard_test, row.reference: row.reference_heard_test}
+    names = [model_title(name, models) + HEARD * mark for name, mark in heard.items()]
+    numbers = [f"{row.difference:+.3f}", "-", "-", "-"]
+    if pd.notna(row.low):
+        numbers[1:] = [f"{row.low:+.3f}", f"{row.high:+.3f}", f"{row.p_value:.4f}"]
+    patients = "unknown" if pd.isna(row.patients) else str(row.patients)
+    return Row([Cell.of(text) for text in (row.task, *names, *numbers, str(row.recordings), patients)])

@@ -14,10 +14,11 @@ from markupsafe import Markup
 from respfm import __version__
 from respfm.errors import RespfmError
 from respfm.files import digest, write_text
-from respfm.report import html_tables, paper, provenance
-from respfm.report.kinds import data_kind as kind_of
+from respfm.report import paper, provenance
+from respfm.report.kinds import kind_of
 from respfm.report.names import model_title
 from respfm.report.results import distinct_cells
+from respfm.report.tables import read_csv, table_view
 
 
 def write_report(
@@ -53,7 +54,7 @@ def write_report(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    frames = {table.stem: html_tables.read_table(table) for table in map(Path, tables)}
+    frames = {table.stem: read_csv(table) for table in map(Path, tables)}
     text = environment.get_template(template.name).render(
         kind=data_kind,
         data=kind_of(data_kind),
@@ -61,7 +62,7 @@ def write_report(
         style=_inline(template.with_name("report.css"), "</style"),
         script=_inline(template.with_name("report.js"), "</script"),
         summary=summary(frames, models, selected),
-        tables=[html_tables.table_view(stem, frame, caption(captions, stem)) for stem, frame in frames.items()],
+        tables=[(stem, caption(captions, stem), table_view(frame)) for stem, frame in frames.items()],
         figures=[_figure(figure, captions) for figure in map(Path, figures)],
         audit=[_audit_view(name, file, captions) for name, file in audit.items()],
         models=[{"title": name, "name": name, **models[name]} for name in selected],

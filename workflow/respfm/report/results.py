@@ -12,17 +12,17 @@ from typing import Any
 import pandas as pd
 
 from respfm.report import paper
-from respfm.report.kinds import data_kind as kind_of
+from respfm.report.kinds import kind_of
 from respfm.report.names import heard_test
 from respfm.report.scores import table_layer
 
-DETAILS = ("sensitivity_at_90_specificity", "ece", "p_value")
+DETAIL_COLUMNS = ("sensitivity_at_90_specificity", "ece", "p_value")
 """What the strict probe reports beside AUROC."""
 COLUMNS = (
     *("table", "protocol", "data_kind", "section", "row", "label", "model", "weights", "task", "layer"),
     *("run", "auroc", "reproduced", "reproduced_std", "low", "high", "published", "published_std"),
     *("published_asterisk", "published_bold", "difference", "tolerance", "better", "best", "tasks_averaged"),
-    *DETAILS,
+    *DETAIL_COLUMNS,
     *("heard_test", "n_test", "patients_test", "status"),
 )
 RAN = "ok"
@@ -203,7 +203,7 @@ def _reproduced(runs: pd.DataFrame) -> dict[str, Any]:
         "reproduced_std": runs["auroc_test"].std(ddof=0) if len(runs) > 1 else None,
         "low": first.get("auroc_low"),
         "high": first.get("auroc_high"),
-        **{name: first.get(name) for name in DETAILS},
+        **{name: first.get(name) for name in DETAIL_COLUMNS},
         "n_test": first["n_test"],
         "patients_test": first["patients_test"],
     }
@@ -259,7 +259,7 @@ def _compare(frame: pd.DataFrame, comparable: bool) -> None:
     """
     numbers = (
         *("reproduced", "reproduced_std", "published", "published_std", "pooled_std", "low", "high", "tasks_averaged"),
-        *DETAILS,
+        *DETAIL_COLUMNS,
     )
     for column in numbers:
         frame[column] = pd.to_numeric(frame.get(column))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from respfm.files import atomic_path
 from respfm.report import paper
-from respfm.report.kinds import data_kind as kind_of
+from respfm.report.kinds import kind_of
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), "-")

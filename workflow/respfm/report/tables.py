@@ -7,10 +7,16 @@ import pandas as pd
 
 from respfm.errors import RespfmError
 from respfm.files import atomic_path, write_text
-from respfm.report import render, task_table
 from respfm.report.audit_files import best_metadata
+from respfm.report.latex import latex
+from respfm.report.markdown import markdown
+from respfm.report.result_view import result_view
 from respfm.report.results import result_table
 from respfm.report.scores import read_scores
+from respfm.report.task_table import task_table, task_view
+from respfm.report.view import View
+
+NAMES = ("label", "class", "layer", "model")
 
 
 def make_table(
@@ -41,21 +47,30 @@ def make_table(
     if number not in (1, 2, 3, 4):
         raise RespfmError(f"The paper has no Table {number}; ask for 1, 2, 3 or 4.")
     if number == 1:
-        frame = task_table.task_table(protocol, task_tables, paper_dir, data_kind)
-        texts = {".md": task_table.markdown(frame), ".tex": task_table.latex(frame)}
+        frame = task_table(protocol, task_tables, paper_dir, data_kind)
     else:
         read = read_scores(scores, task_tables)
         metadata = best_metadata(metadata_baselines, protocol) if metadata_baselines else None
         frame = result_table(
             number, protocol, read, list(task_tables), models, selected, paper_dir, data_kind, metadata
         )
-        texts = {".md": render.markdown(frame), ".tex": render.latex(frame)}
-    write_csv(frame, stem.with_name(stem.name + ".csv"))
-    for suffix, text in texts.items():
-        write_text(stem.with_name(stem.name + suffix), text)
+    view = table_view(frame)
+    write_csv(frame, stem.with_name(f"{stem.name}.csv"))
+    write_text(stem.with_name(f"{stem.name}.md"), markdown(view))
+    write_text(stem.with_name(f"{stem.name}.tex"), latex(view))
+
+
+def table_view(frame: pd.DataFrame) -> View:
+    """A table of the paper as a reader sees it."""
+    return task_view(frame) if frame["table"].iloc[0] == 1 else result_view(frame)
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame with six decimals, empty cells for what is absent, and unix line ends."""
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A frame that `make_table` wrote; names stay text, also those that look like numbers."""
+    return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str))

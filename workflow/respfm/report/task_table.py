@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from respfm.recordings import SPLITS
 from respfm.report import paper
-from respfm.report.kinds import data_kind as kind_of
-from respfm.report.render import escape_latex, escape_markdown
+from respfm.report.kinds import kind_of
+from respfm.report.results import RAN
+from respfm.report.view import Cell, Column, Group, Note, Row, View
 
-SPLITS = ("train", "val", "test")
 COUNTED = (*SPLITS, "reproduced", "published", "patients")
 NUMBERS = (*COUNTED, "difference")
-NOTE = "Counts are recordings; a data set that names no patients has - for their number."
 HEADERS = {
     "dataset": "Dataset",
     "task": "ID",
@@ -36,98 +37,59 @@ def task_table(protocol: str, task_tables: Mapping[str, Path], paper_dir: Path, 
     Tasks of the paper that this run has not keep their published counts and say what they need; tasks that the
     paper does not have follow.
     """
-    printed = paper.read_classes(paper_dir)
-    rows = []
-    for task, classes in printed.groupby("task", sort=False):
-        counts = _counts(task_tables[task]) if task in task_tables else None
-        for line in classes.itertuples():
-            row = {"dataset": line.dataset, "task": task, "title": line.title, "modality": line.modality}
-            row |= {"class": classes.loc[line.Index, "class"], "label": line.label, "published": line.samples}
-            rows.append(row | _class_counts(counts, line.label, line.dataset))
-    for task in task_tables:
-        if task not in set(printed["task"]):
-            counts = _counts(task_tables[task])
-            for label, name in counts[["label", "label_name"]].drop_duplicates().itertuples(index=False):
-                row = {
-                    "dataset": "",
-                    "task": task,
-                    "title": "",
-                    "modality": "",
-                    "class": name,
-                    "label": label,
-                }
-                rows.append(row | _class_counts(counts, label, ""))
-    frame = pd.DataFrame(rows)
-    frame = frame.astype(dict.fromkeys(COUNTED, "Int64"))
+    printed = paper.read_classes(paper_dir).rename(columns={"samples": "published"})
+    tables = {
+        task: pd.read_parquet(path, columns=["label", "label_name", "split", "patient"])
+        for task, path in task_tables.items()
+    }
+    others = [
+        table[["label", "label_name"]].drop_duplicates().rename(columns={"label_name": "class"}).assign(task=task)
+        for task, table in tables.items()
+        if task not in set(printed["task"])
+    ]
+    classes = pd.concat([printed, *others], ignore_index=True)
+    classes = classes.fillna(dict.fromkeys(("dataset", "title", "modality"), ""))
+    counts = [_counts(tables.get(row.task), row.label, row.dataset) for row in classes.itertuples()]
+    frame = classes.join(pd.DataFrame(counts)).astype(dict.fromkeys(COUNTED, "Int64"))
     frame["difference"] = frame["reproduced"] - frame["published"]
     leading = {"table": 1, "protocol": protocol, "data_kind": data_kind}
     return frame.assign(**leading)[[*leading, "label", *HEADERS]]
 
 
-def _counts(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path, columns=["recording", "label", "label_name", "split", "patient"])
-
-
-def _class_counts(rows: pd.DataFrame | None, label: int, dataset: str) -> dict:
-    if rows is None:
-        return {
-            "reproduced": None,
-            **dict.fromkeys(SPLITS),
-            "patients": None,
-            "status": f"not run: needs {dataset}",
-        }
-    members = rows[rows["label"] == label]
+def _counts(table: pd.DataFrame | None, label: int, dataset: str) -> dict[str, Any]:
+    """Recordings of a class in all, of each split, and their patients."""
+    if table is None:
+        return {"status": f"not run: needs {dataset}"}
+    members = table[table["label"] == label]
     named = members.loc[members["patient"] != "", "patient"]
     return {
         "reproduced": len(members),
         **{split: int((members["split"] == split).sum()) for split in SPLITS},
         "patients": named.nunique() if len(named) else None,
-        "status": "ok",
+        "status": RAN,
     }
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    """The table as GitHub Markdown, headed by what the data are."""
-    kind = kind_of(frame["data_kind"].iloc[0])
-    lines = [f"# {title(frame)}", "", f"> **{kind.badge}.** {kind.sentence}", ""]
-    lines.append(f"| {' | '.join(HEADERS.values())} |")
-    lines.append(f"|{'|'.join([' --- '] * 5 + [' ---: '] * 7 + [' --- '])}|")
-    lines += [f"| {' | '.join(map(escape_markdown, texts(row)))} |" for _, row in frame.iterrows()]
-    return "\n".join([*lines, "", NOTE, ""])
-
-
-def latex(frame: pd.DataFrame) -> str:
-    """The table as a LaTeX `table*` for booktabs; needs the packages booktabs and graphicx."""
-    kind = kind_of(frame["data_kind"].iloc[0])
+def task_view(frame: pd.DataFrame) -> View:
+    """The table as a reader sees it, its rows grouped by data set."""
     protocol = frame["protocol"].iloc[0]
-    lines = [
-        r"\begin{table*}[t]",
-        r"\centering",
-        rf"\caption{{{paper.TITLES[1]} ({protocol} protocol). \textbf{{{kind.badge}.}} {kind.sentence}}}",
-        r"\resizebox{\textwidth}{!}{%",
-        r"\begin{tabular}{lllllrrrrrrrl}",
-        r"\toprule",
-        rf"{' & '.join(HEADERS.values())} \\",
-    ]
-    previous = None
-    for _, row in frame.iterrows():
-        if row["dataset"] != previous:
-            lines.append(r"\midrule")
-        previous = row["dataset"]
-        lines.append(rf"{' & '.join(map(escape_latex, texts(row)))} \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
+    runs_of_dataset = (frame["dataset"] != frame["dataset"].shift()).cumsum()
+    return View(
+        title=f"Table 1 ({protocol} protocol): {paper.TITLES[1]}",
+        caption=f"{paper.TITLES[1]} ({protocol} protocol)",
+        kind=kind_of(frame["data_kind"].iloc[0]),
+        columns=[Column(title, name in NUMBERS) for name, title in HEADERS.items()],
+        groups=[Group("", [_row(row) for _, row in rows.iterrows()]) for _, rows in frame.groupby(runs_of_dataset)],
+        notes=[Note("Counts are recordings; a data set that names no patients has - for their number.")],
+    )
 
 
-def title(frame: pd.DataFrame) -> str:
-    return f"Table 1 ({frame['protocol'].iloc[0]} protocol): {paper.TITLES[1]}"
+def _row(row: pd.Series) -> Row:
+    return Row([_cell(name, row[name]) for name in HEADERS], ran=row["status"] == RAN)
 
 
-def texts(row: pd.Series) -> list[str]:
-    texts = []
-    for column in HEADERS:
-        value = row[column]
-        if pd.isna(value) or value == "":
-            texts.append("-")
-        else:
-            texts.append(f"{value:+d}" if column == "difference" and value else str(value))
-    return texts
+def _cell(name: str, value: Any) -> Cell:
+    if pd.isna(value) or value == "":
+        return Cell.of("-", "")
+    text = f"{value:.0f}" if name in NUMBERS else value
+    return Cell.of(f"+{text}" if name == "difference" and value > 0 else text, text)
