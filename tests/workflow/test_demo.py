@@ -1,5 +1,6 @@
 """The embedded demo from nothing to the report, and what runs again when one thing changes."""
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -187,6 +188,17 @@ def test_a_change_runs_exactly_what_depends_on_it(demo, name):
     with demo.edited(*edit):
         assert demo.jobs() == expected
     assert demo.jobs() == {}
+
+
+def test_an_edit_of_what_surrounds_a_job_or_of_an_error_text_runs_nothing(demo):
+    library = demo.root / "workflow" / "respfm"
+    plumbing = [*(library / "jobs").glob("*.py"), library / "errors.py"]
+    edits = [(path, text := path.read_text(), f"{text}\nEXTRA = 1\n") for path in plumbing]
+    edits.append((library / "pretrain" / "trainer.py", "gradient is not finite", "gradient is infinite"))
+    with contextlib.ExitStack() as stack:
+        for edit in edits:
+            stack.enter_context(demo.edited(*edit))
+        assert demo.jobs() == {}
 
 
 def test_finished_pre_training_can_be_kept_when_its_code_has_changed(demo):

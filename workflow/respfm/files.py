@@ -1,7 +1,6 @@
 """Files that are either whole or absent, and digests that name their content."""
 
 import contextlib
-import errno
 import glob
 import hashlib
 import json
@@ -10,15 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from respfm.errors import RespfmError
+from respfm.errors import RespfmError, named_trouble
 
 DRAFT = ".tmp"
-_REFUSALS = {
-    errno.ENOSPC: "the disk is full; free some space there",
-    errno.EDQUOT: "your quota on that disk is used up; free some of it",
-    errno.EROFS: "it lies on a read-only file system; mount it writable or move `results` in the configuration",
-    errno.EACCES: "you may not write there; change its permissions or move `results` in the configuration",
-}
 
 
 @contextlib.contextmanager
@@ -48,35 +41,6 @@ def remove_drafts(path: str | os.PathLike) -> None:
     path = Path(path)
     for draft in path.parent.glob(f".{glob.escape(path.stem)}.*{DRAFT}{glob.escape(path.suffix)}"):
         draft.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def named_trouble(path: str | os.PathLike) -> Iterator[None]:
-    """Raise a RespfmError that names `path` and the cure if the disk takes no more or may not be written."""
-    try:
-        yield
-    except RespfmError:
-        raise
-    except Exception as error:
-        if reason := why_not_written(error):
-            raise RespfmError(f"{path} cannot be written: {reason} and run again.") from error
-        if isinstance(error, OSError) and not Path(path).parent.is_dir():
-            folder = Path(path).parent
-            raise RespfmError(f"{path} cannot be written: {folder} is no folder; name another place") from error
-        raise
-
-
-def why_not_written(error: BaseException | None) -> str | None:
-    """What the file system had against a write and the cure, if that is what `error` is about.
-
-    HDF5, Arrow, PyTorch and safetensors raise errors of their own, which have the system's as context or in the text.
-    """
-    while error is not None:
-        for number, reason in _REFUSALS.items():
-            if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
-                return reason
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:

@@ -1,5 +1,6 @@
-"""Code digests follow imports and ignore what does not change behaviour."""
+"""Code digests follow imports and ignore what decides no result."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def digest_of(folder: Path, text: str) -> str:
     return code_digest(script)
 
 
-CODE = 'from respfm.errors import RespfmError\n\ndef f(x):\n    """Old."""\n    return x + 1\n'
+CODE = 'from respfm.recordings import usable\n\ndef f(x):\n    """Old."""\n    return x + 1\n'
 
 
 @pytest.mark.parametrize(
@@ -38,18 +39,79 @@ def test_cosmetic_changes_do_not_count(tmp_path, change):
 
 @pytest.mark.parametrize(
     "change",
-    [CODE.replace("x + 1", "x + 2"), CODE.replace("respfm.errors import RespfmError", "respfm import files")],
+    [CODE.replace("x + 1", "x + 2"), CODE.replace("respfm.recordings import usable", "respfm import files")],
     ids=["code", "another import"],
 )
 def test_real_changes_count(tmp_path, change):
     assert digest_of(tmp_path, CODE) != digest_of(tmp_path, change)
 
 
+TALK = """
+def f(self, n, name):
+    log.info("%d clips of %s", n, name)
+    print(f"{n} clips")
+    tqdm.write(f"{n} clips" + ("" if n else " and that is few"))
+    self.say(f"{n} clips, {name:>5}")
+    raise RespfmError(f"{n} clips are too few; add some")
+"""
+
+
+def test_what_is_only_said_does_not_count(tmp_path):
+    before = digest_of(tmp_path, TALK)
+    assert digest_of(tmp_path, TALK.replace("clips", "recordings")) == before
+    counts = {"info": "critical", "{n} clips,": "{n + 1} clips,", "if n": "if not n", "RespfmError": "AudioError"}
+    for old, new in counts.items():
+        assert digest_of(tmp_path, TALK.replace(old, new)) != before
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """A copy of the library whose scripts are digested."""
+    copy = shutil.copytree(REPOSITORY / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "PACKAGE_ROOT", copy / "respfm")
+    return copy
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    module._read_module.cache_clear()
+
+
+def digests(package: Path, scripts: str = "*") -> dict[str, str]:
+    return {script.stem: code_digest(script) for script in (package / "scripts").glob(f"{scripts}.py")}
+
+
+def test_plumbing_and_the_text_of_errors_count_for_no_script(package):
+    before, respfm = digests(package), package / "respfm"
+    for path in [*(respfm / "jobs").glob("*.py"), respfm / "errors.py"]:
+        path.write_text(path.read_text() + "\nEXTRA = 1\n")
+    edit(respfm / "files.py", "there is a folder of that name", "it is a folder")
+    edit(respfm / "shard.py", "is not whole: it has", "is cut off: it has")
+    edit(respfm / "pretrain" / "trainer.py", "or its gradient is not finite", "or the gradient is infinite")
+    edit(respfm / "pretrain" / "trainer.py", ", peak memory ", ", most memory ")
+    assert digests(package) == before
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "old", "new"),
+    [
+        ("pretrain_encoder", "pretrain/trainer.py", "self.step += 1", "self.step += 2"),
+        ("curate_recordings", "audio.py", 'AudioError(path, "truncated")', 'AudioError(path, "cut off")'),
+    ],
+)
+def test_a_changed_expression_or_reason_for_quarantine_counts(package, rule, name, old, new):
+    before = digests(package, rule)
+    edit(package / "respfm" / name, old, new)
+    assert digests(package, rule) != before
+
+
 def test_imports_inside_functions_and_relative_imports_are_followed(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("def f():\n    import respfm.config.plan\n")
     names = {path.name for path in reached_files(script)}
-    assert {"plan.py", "settings.py", "errors.py"} <= names
+    assert {"plan.py", "settings.py", "files.py"} <= names
 
 
 def test_a_plug_in_counts_only_for_those_who_load_it():

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from respfm.files import digest, why_not_written
+from respfm.errors import why_not_written
+from respfm.files import digest
 from respfm.jobs.checkpoints import StateDirectory
 from respfm.jobs.checksums import content_digest
 from respfm.jobs.interruption import Interrupted, Requests

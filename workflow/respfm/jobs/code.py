@@ -1,20 +1,25 @@
 """Digests of the code that a script really runs.
 
 Snakemake tracks the modification time of a script and none of the modules that it imports. Here the modules are
-found by following the imports, also those inside functions, and each is reduced to its syntax tree without
-docstrings, so that comments, docstrings and formatting do not count.
+found by following the imports, also those inside functions, and each is reduced to its syntax tree without what
+decides no result: comments, layout, docstrings, and the text of what is only said (errors, log lines).
 """
 
 import ast
 import functools
 import hashlib
 import importlib.util
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from respfm.errors import RespfmError
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+# These modules surround a job or word its errors: whatever is in them, the results are the same.
+NEVER_DECIDES = re.compile(r"respfm\.(jobs|errors)\b")
+# These calls only tell the user something. AudioError is not among them: its reason is part of a result.
+SAYS = re.compile(r"RespfmError|print|tqdm\.write|self\.say|(log|logger)\.(info|warning)")
 
 
 def _module_path(name: str) -> Path | None:
@@ -51,6 +56,20 @@ def _strip_docstrings(tree: ast.Module) -> None:
             node.body = node.body[1:] or [ast.Pass()]
 
 
+class _Silence(ast.NodeTransformer):
+    """Removes the text from calls that only say something; the expressions in it stay."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name | ast.Attribute) and SAYS.fullmatch(ast.unparse(node.func)):
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.JoinedStr):
+                    inner.values = [value for value in inner.values if not isinstance(value, ast.Constant)]
+                elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                    inner.value = ""
+        return node
+
+
 def _imported_names(tree: ast.Module, package: str | None) -> Iterable[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -75,9 +94,10 @@ def _read_module(path: Path) -> tuple[str, tuple[str, ...]]:
         for target in _imported_names(tree, package)
         if target.split(".")[0] == PACKAGE_ROOT.name
         for prefix in _prefixes(target)
-        if _module_path(prefix)
+        if not NEVER_DECIDES.match(prefix) and _module_path(prefix)
     }
     _strip_docstrings(tree)
+    tree = _Silence().visit(tree)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(sorted(imported))
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from respfm.errors import RespfmError
-from respfm.files import remove_drafts, why_not_written
+from respfm.errors import RespfmError, why_not_written
+from respfm.files import remove_drafts
 from respfm.jobs.checksums import check_files, checksum_of, write_checksums
 
 _DAY = 86_400
@@ -67,7 +67,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         except Exception as error:
             traceback.print_exc(file=file)
             if reason := why_not_written(error):
-                print(f"respfm: {error}: {reason} and run again.", file=sys.stderr, flush=True)
+                print(f"respfm: {error}: {reason} and run again", file=sys.stderr, flush=True)
                 raise SystemExit(1) from None
             raise
         finally:

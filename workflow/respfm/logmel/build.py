@@ -15,8 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from respfm import audio
-from respfm.errors import RespfmError
-from respfm.files import named_trouble
+from respfm.errors import RespfmError, named_trouble
 from respfm.jobs.memory import keep_freed_memory
 from respfm.shard import write_clips
 from respfm.workers import map_batches

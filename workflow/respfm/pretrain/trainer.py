@@ -17,8 +17,8 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from respfm import device as devices
-from respfm.errors import RespfmError
-from respfm.files import digest, file_digest, why_not_written
+from respfm.errors import RespfmError, why_not_written
+from respfm.files import digest, file_digest
 from respfm.jobs.checkpoints import StateDirectory
 from respfm.jobs.code import code_digest
 from respfm.jobs.interruption import Interrupted, Requests, ignore_signals

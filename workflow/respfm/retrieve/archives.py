@@ -18,8 +18,7 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
-from respfm.errors import RespfmError
-from respfm.files import why_not_written
+from respfm.errors import RespfmError, why_not_written
 from respfm.retrieve.volumes import open_joined, open_split_zip
 
 KINDS = ("zip", "zip-split", "7z", "tar", "tar.gz", "tar.xz", "tar.bz2")

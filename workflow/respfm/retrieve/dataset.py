@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from respfm.errors import RespfmError
-from respfm.files import atomic_path, file_digest, why_not_written, write_json
+from respfm.errors import RespfmError, why_not_written
+from respfm.files import atomic_path, file_digest, write_json
 from respfm.retrieve.archives import archive_kind, unpack
 from respfm.retrieve.download import PATIENCE, Patience, read_text
 from respfm.retrieve.finder import Finder, Obtained, check_local

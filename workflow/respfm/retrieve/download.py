@@ -14,8 +14,8 @@ import requests
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
-from respfm.errors import RespfmError
-from respfm.files import why_not_written, write_json
+from respfm.errors import RespfmError, why_not_written
+from respfm.files import write_json
 from respfm.retrieve.checksums import UNKNOWN, Expected, verify
 
 logger = logging.getLogger(__name__)
