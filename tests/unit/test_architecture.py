@@ -1,4 +1,4 @@
-"""The library has layers: no import cycles, no Snakemake, no module that has outgrown one idea."""
+"""The tree is the map: a folder a stage, layers that import downwards only, no Snakemake in the library, thin scripts."""
 
 import ast
 import graphlib
@@ -12,6 +12,38 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE_ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE_ROOT.rglob("*.py"))
 }
+
+STAGES = {path.stem for path in (REPOSITORY / "rules").glob("*.smk")} - {"common"}
+TOOLS = {"audio", "device", "errors", "files", "recordings", "shard", "store", "weights", "workers"}
+# Beside the tools; what `config` and `cli` import runs in no job.
+LAYERS = {
+    "jobs": set(),
+    "retrieve": set(),
+    "curate": set(),
+    "audit": set(),
+    "demo": set(),
+    "m2d": set(),
+    "probe": set(),
+    "logmel": {"jobs"},
+    "pretrain": {"jobs", "logmel", "m2d"},
+    "encoders": {"logmel", "m2d"},
+    "embed": {"encoders", "jobs"},
+    "report": {"probe"},
+    "config": {"encoders", "m2d", "pretrain", "retrieve"},
+}
+LOWEST = {
+    "errors": set(),
+    "files": {"errors"},
+    "jobs": {"errors", "files"},
+    "store": {"errors", "shard"},
+    "shard": {"errors", "files"},
+    **dict.fromkeys(TOOLS - {"errors", "files", "shard", "store"}, {"errors"}),
+}
+
+
+def room(module: str) -> str:
+    """The folder or loose module of the library that a dotted name belongs to; empty for the package itself."""
+    return module.partition(".")[2].partition(".")[0]
 
 
 def imports(name: str) -> set[str]:
@@ -35,6 +67,19 @@ def test_no_module_imports_itself_over_others():
         tuple(graphlib.TopologicalSorter(graph).static_order())
     except graphlib.CycleError as error:
         pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
+
+
+def test_each_stage_is_a_folder_and_tools_are_few():
+    assert {room(name) for name in MODULES} - {""} == STAGES | LAYERS.keys() | TOOLS | {"cli"}
+    loose = {name for name, path in MODULES.items() if path.parent == PACKAGE_ROOT and name != "respfm"}
+    assert {room(name) for name in loose} == TOOLS
+
+
+@pytest.mark.parametrize("folder", [*LAYERS, *TOOLS])
+def test_layers_import_only_what_lies_below_them(folder):
+    needs = {room(target) for name in MODULES if room(name) == folder for target in imports(name) if target in MODULES}
+    allowed = LOWEST[folder] if folder in LOWEST else LAYERS[folder] | TOOLS
+    assert needs - {"", folder} <= allowed
 
 
 @pytest.mark.parametrize("name", MODULES)
