@@ -54,7 +54,7 @@ def test_another_process_writes_the_same_bytes_in_another_order(corpus, tmp_path
     """Nothing of the clock, the hash seed, the time zone, the umask or the order gets into a file."""
     code = (
         "import os; os.umask(0o077)\n"
-        "import test_demo_corpus as t, pathlib\n"
+        "import test_corpus as t, pathlib\n"
         f"t.write_all(pathlib.Path({str(tmp_path)!r}), t.DATASETS[::-1])"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "PYTHONPATH": str(Path(__file__).parent)}
