@@ -1,4 +1,4 @@
-"""YAML files as people write them: read with clear errors, and laid one over the other."""
+"""Files as people write them, mostly YAML: read with clear errors, and laid one over the other."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,24 +26,29 @@ class _Loader(_FASTEST):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path) -> Any:
-    """Parse a YAML file; RespfmError names the file and line of a mistake, a key that is there twice included."""
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except IsADirectoryError as error:
-        raise RespfmError(f"{path} is a directory; a YAML file is expected there") from error
+        raise RespfmError(f"{path} is a directory; a file is expected there") from error
     except FileNotFoundError as error:
         raise RespfmError(f"{path} does not exist; check the path") from error
     except OSError as error:
         raise RespfmError(f"{path} cannot be read ({error.strerror}); correct the path or its permissions") from error
     except UnicodeDecodeError as error:
         raise RespfmError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file; RespfmError names the file and line of a mistake, a duplicate key included."""
+    text = read_text(path)
     try:
         return yaml.load(text, Loader=_Loader)
     except RespfmError as error:
         raise RespfmError(f"{path}: {error}") from error
     except yaml.YAMLError as error:
-        cure = "indent with spaces, not tabs" if "\t" in text else "mend it there"
+        cure = "indent with spaces, not tabs" if "\t" in text else "correct it there"
         said = " ".join(str(error).replace('"<unicode string>", ', "").split())
         raise RespfmError(f"{path} is not valid YAML: {said}; {cure}") from error
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from respfm.config.manifest import read_manifest
 from respfm.config.reading import merge, read_yaml
 from respfm.config.schema import validate
 from respfm.errors import RespfmError, suggest
@@ -51,6 +52,9 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
         registry[name] = validate(
             registry[name], schemas / f"{name}.schema.yaml", f"config/{name}.yaml (with {source} applied)"
         )
+    for dataset in registry["datasets"].values():
+        if isinstance(listed := dataset["files"], dict):
+            dataset["files"] = read_manifest(folder / listed["manifest"], listed["base"])
     for model in registry["models"].values():
         if "layers" in model:
             model["layers"] = _layer_names(model["layers"])
