@@ -65,7 +65,7 @@ def simulate(root: Path, cores: int, shards: int, seconds: float) -> str:
     """A row of the second table: a whole run of stand-ins."""
     for script in (root / "workflow" / "scripts").glob("*.py"):
         script.write_text(STAND_IN.format(seconds=seconds))
-    change = {"datasets": {"esc10": {"shards": shards}}, "results": f"results/{shards}-{seconds:g}"}
+    change = {"change": {"datasets": {"esc10": {"shards": shards}}}, "results": f"results/{shards}-{seconds:g}"}
     (root / "change.yaml").write_text(str(change))
     configs = ("config/config.yaml", SIMULATED, "change.yaml")
     text, wall, cpu, _ = snakemake(root, "--cores", str(cores), "--configfile", *configs)

@@ -3,7 +3,7 @@
     python benchmarks/pretraining_gain.py [--draws 30] [--cores 2]
 
 The respiratory cycles of ICBHI are cut out first, those of its official training and test part apart, in one folder per
-finding. Then config/real-gain.yaml pre-trains and embeds: several seeds, and each one's random start. Every task is
+finding. Then pretraining_gain.yaml pre-trains and embeds: several seeds, and each one's random start. Every task is
 split by patient again and again, and the strict probe runs on each split. Prints per task the mean test AUROC of the
 layer chosen on validation, the differences with their standard errors over the splits, and those of each seed.
 """
@@ -29,7 +29,7 @@ from respfm.probe.run import probe_task
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / "config" / "real-gain.yaml"
+CONFIG = Path(__file__).with_suffix(".yaml")
 RESULTS = ROOT / "results" / "real-gain"
 ICBHI = ROOT.parent / "shared" / "data" / "real-sample" / "icbhi"
 CYCLES = RESULTS / "icbhi_cycles"

@@ -412,7 +412,7 @@ def test_names_of_recordings_go_through_every_stage_as_they_are(tmp_path):
         "runs": ["all"],
         "figures": {"layers": [], "embedding_map": ""},
         "local": {"kauh": "corpus", "opera": "arrays"},
-        "task_options": {"T10": {"splits": "redraw"}},
+        "change": {"tasks": {"T10": {"splits": "redraw"}}},
     }
     (tmp_path / "change.yaml").write_text(yaml.safe_dump(change))
     results = tmp_path / "results" / "names"
@@ -475,7 +475,7 @@ def test_the_results_folder_has_a_name_that_can_be_written(results):
 )
 def test_files_of_the_registry_stay_in_their_folder(file):
     config = read_yaml(REPOSITORY / "config" / "config.yaml")
-    config["datasets"]["esc10"] = {"files": [file]}
+    config["change"]["datasets"]["esc10"] = {"files": [file]}
     with pytest.raises(RespfmError, match=r"esc10\.files\.0\.(url|path|parts)"):
         load_settings(config, REPOSITORY)
 

@@ -34,7 +34,7 @@ def output_of(workspace: Workspace, *arguments: str) -> str:
     ("change", "sentence"),
     [
         ({"prob": {"epochs": 3}}, "unknown key 'prob' at the top level; did you mean 'probe'?"),
-        ({"task_options": {"T5": {"dataset": "coughvit"}}}, "data set 'coughvit' does not exist"),
+        ({"change": {"tasks": {"T5": {"dataset": "coughvit"}}}}, "data set 'coughvit' does not exist"),
         ({"models": ["m2d_demmo"]}, "model 'm2d_demmo' does not exist; did you mean 'm2d_demo'?"),
     ],
     ids=["key", "data set of a task", "model"],

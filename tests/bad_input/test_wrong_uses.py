@@ -184,7 +184,7 @@ VALUES = {
     "out of range": ("max_quarantine_share: 2", "max_quarantine_share", "2 is greater than the maximum of 1"),
     "task": ("tasks: [T12]", "task 'T12' does not exist", "did you mean 'T1"),
     "protocol": ("protocols: [strickt]", "'strickt'", "did you mean 'strict'?"),
-    "data set": ("task_options: {T5: {dataset: coughvit}}", "data set 'coughvit' does not exist", "'coughvid'"),
+    "data set": ("change: {tasks: {T5: {dataset: coughvit}}}", "data set 'coughvit' does not exist", "'coughvid'"),
     "local data set": ("local: {audioste: /data}", "local: data set 'audioste'", "'audioset'"),
 }
 
@@ -344,12 +344,12 @@ COMMANDS = {
     "shard of an old version": (["store", "check", "old.h5"], "old.h5 is not a", "of this version", "run the workflow"),
     "shard cut short": (["store", "check", "short.h5"], "short.h5 is not whole", "run the workflow again"),
     "configuration that is not there": (["plan", "--configfile", "lost.yaml"], "lost.yaml does not exist; check"),
-    "folder for a configuration": (["plan", "--configfile", "nothing"], "nothing is a directory; a YAML file"),
+    "folder for a configuration": (["plan", "--configfile", "nothing"], "nothing is a directory; a file"),
     "configuration below a file": (["plan", "--configfile", "good.wav/my.yaml"], "my.yaml cannot be read (Not a"),
     "empty configuration": (["plan", "--configfile", "empty.yaml"], "empty.yaml is no configuration; it must hold"),
     "list for a configuration": (["doctor", "--configfile", "list.yaml"], "list.yaml is no configuration"),
     "tabs": (["plan", "--configfile", "tabs.yaml"], "tabs.yaml is not valid YAML", "in line 2,", "spaces, not tabs"),
-    "open bracket": (["plan", "--configfile", "open.yaml"], "open.yaml is not valid YAML", "in line 2,", "mend it"),
+    "open bracket": (["plan", "--configfile", "open.yaml"], "open.yaml is not valid YAML", "in line 2,", "correct it"),
     "Latin-1": (["plan", "--configfile", "latin.yaml"], "latin.yaml is not UTF-8 text", "save it as UTF-8"),
     "UTF-16": (["plan", "--configfile", "wide.yaml"], "wide.yaml is not UTF-8 text", "save it as UTF-8"),
     "recording for a configuration": (["doctor", "--configfile", "good.wav"], "good.wav is not UTF-8 text"),

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from respfm.config.plan import Plan
 from respfm.config.reading import merge, read_yaml
 from respfm.config.schema import read_schema
@@ -18,7 +17,7 @@ from respfm.m2d import M2DConfig
 from respfm.pretrain.settings import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
+CONFIGS = [*sorted((REPOSITORY / "config").glob("*.yaml")), REPOSITORY / "benchmarks" / "pretraining_gain.yaml"]
 RUNNABLE = [path for path in CONFIGS if "data_kind" in path.read_text()]
 
 
@@ -28,14 +27,14 @@ def settings_with(change: dict):
     return load_settings(config, REPOSITORY, "my.yaml")
 
 
-def run_with(**keys) -> dict:
+def run_with(name="mine", **keys) -> dict:
     """A configuration with a run of its own."""
-    return {"add": {"runs": {"mine": {"title": "mine", "mixture": "demo_as", "epochs": 1, "batch_size": 8, **keys}}}}
+    return {"add": {"runs": {name: {"title": "mine", "mixture": "demo_as", "epochs": 1, "batch_size": 8, **keys}}}}
 
 
-def dataset_with(**keys) -> dict:
+def dataset_with(name="ours", **keys) -> dict:
     """A configuration with a data set of its own."""
-    return {"add": {"datasets": {"ours": {"title": "ours", **keys}}}}
+    return {"add": {"datasets": {name: {"title": "ours", **keys}}}}
 
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.name)
@@ -56,14 +55,26 @@ def test_shipped_configurations_are_valid(path):
         ({"protocols": ["strickt"]}, r"protocols\.0 is 'strickt'.*did you mean 'strict'"),
         ({"runs": ["nowhere"]}, r"pre-training run 'nowhere' does not exist"),
         ({"local": {"audioste": "/data"}}, r"data set 'audioste' does not exist; did you mean 'audioset'"),
-        ({"datasets": {"kahu": {}}}, r"datasets names 'kahu' does not exist; did you mean 'kauh'"),
-        ({"task_options": {"T5": {"dataset": "nowhere"}}}, r"T5: data set 'nowhere' does not exist"),
-        ({"task_options": {"T5": {"batches": 3}}}, r"unknown key 'batches' at T5; did you mean 'batch'"),
+        (
+            {"datasets": {}},
+            r"unknown key 'datasets' at the top level; did you mean 'add\.datasets' or 'change\.d",
+        ),
+        (
+            {"change": {"datasets": {"kahu": {}}}},
+            r"change\.datasets: data set 'kahu' .*; did you mean 'kauh'",
+        ),
+        ({"change": {"runs": {"demo_a": {}}}}, r"change\.runs: pre-training run 'demo_a' .*; did you mean 'demo_as'"),
+        ({"change": {"tasks": {"T5": {"dataset": "nowhere"}}}}, r"T5: data set 'nowhere' does not exist"),
+        ({"change": {"tasks": {"T5": {"batches": 3}}}}, r"unknown key 'batches' at T5; did you mean 'batch'"),
         ({"figures": {"layers": ["m2d_real_sample"]}}, r"'m2d_real_sample', which is not under models; add it there"),
         ({"add": {"modles": {}}}, r"unknown key 'modles' at add; did you mean 'models'"),
-        ({"add": {"models": {"m2d": {}}}}, r"add\.models: config/models\.yaml has 'm2d' already; choose another name"),
-        ({"add": {"runs": {"demo_as": {}}}}, r"add\.runs: config/pretraining\.yaml has 'demo_as' already"),
-        ({"add": {"datasets": {"ours": {"titel": "x"}}}}, r"unknown key 'titel' at ours; did you mean 'title'"),
+        ({"add": {"models": {"ours": {"title": "x"}}}}, r"my\.yaml: add\.models\.ours lacks the key 'family'; add it"),
+        (
+            dataset_with("kauh", kind="folder"),
+            r"has 'kauh' already; .* put it under change\.datasets",
+        ),
+        (run_with("demo_as"), r"add\.runs: config/pretraining\.yaml has 'demo_as' already"),
+        (dataset_with(kind="folder", titel="x"), r"unknown key 'titel' at add\.datasets\.ours; did you mean 'title'"),
         (
             {"add": {"mixtures": {"ours": {"parts": [{"dataset": "esc01"}]}}}},
             r"mixture ours: data set 'esc01' .*'esc10'",
@@ -73,12 +84,15 @@ def test_shipped_configurations_are_valid(path):
             r"my\.yaml: mine: file is 'nowhere\.pth', where no checkpoint is; correct the path",
         ),
         ({"gpus": 4}, r"unknown key 'gpus' at the top level; did you mean 'resources\.gpus'"),
-        (run_with(model={"dimm": 96}), r"unknown key 'dimm' at runs\.mine\.model; did you mean 'dim'"),
+        (run_with(model={"dimm": 96}), r"unknown key 'dimm' at add\.runs\.mine\.model; did you mean 'dim'"),
         (run_with(model={"dim": 96.0}), r"runs\.mine\.model\.dim is 96\.0, but a whole number is expected"),
         (run_with(model={"dim": 98}), r"my\.yaml.*runs\.mine\.model: dim 98 must be a multiple of 4 and of its 12"),
         (run_with(base_lr=math.nan), r"runs\.mine\.base_lr is nan, but a number is expected"),
         (dataset_with(kind="folder", options={"pattern": "x"}), r"'pattern' at .*; did you mean 'patient_pattern'"),
-        (dataset_with(kind="icbhi", options={"sounds": []}), r"unknown key 'sounds' at ours\.options; remove it"),
+        (
+            dataset_with(kind="icbhi", options={"sounds": []}),
+            r"'sounds' at add\.datasets\.ours\.options; remove it",
+        ),
         (dataset_with(kind="folder", expected={"records": 1}), r"unknown key 'records' .*; did you mean 'recordings'"),
         ({"max_quarantine_share": 2}, r"max_quarantine_share.*2 is greater than the maximum"),
         ({"seed": -1}, r"seed.*-1 is less than the minimum"),
@@ -88,6 +102,14 @@ def test_mistakes_are_named_with_their_cure(change, message):
     with pytest.raises(RespfmError, match=message) as caught:
         settings_with(change)
     assert "\n" not in str(caught.value)
+
+
+def test_change_reaches_every_registry_and_leaves_the_rest_of_an_entry():
+    entries = {"datasets": "icbhi", "tasks": "T7", "models": "m2d_demo", "mixtures": "demo_as", "runs": "demo_as"}
+    before = settings_with({})
+    after = settings_with({"change": {section: {name: {"title": "ours"}} for section, name in entries.items()}})
+    for section, name in entries.items():
+        assert getattr(after, section)[name] == {**getattr(before, section)[name], "title": "ours"}
 
 
 def test_a_parser_of_ones_own_takes_options_of_its_own():
@@ -123,18 +145,9 @@ def test_missing_key_is_named():
         load_settings(config, REPOSITORY, "my.yaml")
 
 
-def test_runs_that_start_from_each_other_are_refused(tmp_path):
-    root = tmp_path
-    (root / "config").mkdir()
-    for path in (REPOSITORY / "config").rglob("*.yaml"):
-        target = root / path.relative_to(REPOSITORY)
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(path.read_text())
-    registry = read_yaml(root / "config" / "pretraining.yaml")
-    registry["runs"]["demo_as"]["init_from"] = {"run": "demo_as_resp"}
-    (root / "config" / "pretraining.yaml").write_text(yaml.safe_dump(registry))
-    with pytest.raises(RespfmError, match="start from each other"):
-        load_settings(read_yaml(root / "config" / "config.yaml"), root, "my.yaml")
+def test_runs_that_start_from_each_other_are_refused():
+    with pytest.raises(RespfmError, match="demo_as <- demo_as_resp <- demo_as start from each other"):
+        settings_with({"change": {"runs": {"demo_as": {"init_from": {"run": "demo_as_resp"}}}}})
 
 
 @pytest.mark.parametrize(

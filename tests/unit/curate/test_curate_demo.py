@@ -7,6 +7,7 @@ import pytest
 import yaml
 from respfm.audit.duplicates import duplicates
 from respfm.audit.leakage import leakage
+from respfm.config.settings import load_settings
 from respfm.curate.inspect import check_recordings, inspect_recordings
 from respfm.curate.mixtures import build_mixture
 from respfm.curate.tasks import build_task
@@ -25,10 +26,10 @@ def registry(name: str) -> dict:
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    changes = registry("config")["datasets"]
+    entries = load_settings(registry("config"), REPOSITORY).datasets
     found = {}
     for name in DATASETS:
-        entry = registry("datasets")[name] | changes.get(name, {})
+        entry = entries[name]
         write_dataset(name, entry, folder / "mirror" / name, size=0.1, seed=0)
         mirror = {"path": str(folder / "mirror" / name), "checksums": "MANIFEST.csv"}
         fetch_dataset(name, entry, folder / "raw" / name, [mirror], offline=True, progress=False)

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from respfm.config.reading import read_yaml
+from respfm.config.settings import load_settings
 from respfm.demo import write_dataset
 from respfm.demo.cohort import build_cohort
 from respfm.errors import RespfmError
@@ -27,9 +28,8 @@ COSWARA = "raw.githubusercontent.com/iiscleap/Coswara-Data/4942c97e31de7180a93d1
 
 def registry() -> dict[str, dict]:
     """The entries that the default configuration gives to the demo."""
-    entries = yaml.safe_load((REPOSITORY / "config/datasets.yaml").read_text())
-    changed = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["datasets"]
-    return {name: entries[name] | changed.get(name, {}) for name in DATASETS}
+    entries = load_settings(read_yaml(REPOSITORY / "config/config.yaml"), REPOSITORY).datasets
+    return {name: entries[name] for name in DATASETS}
 
 
 def write_all(target: Path, names: tuple[str, ...]) -> dict[str, bytes]:

@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+from respfm.config.reading import read_yaml
+from respfm.config.settings import load_settings
 from respfm.errors import RespfmError
 from respfm.retrieve.registry import pieces_of
 
-REGISTRY = yaml.safe_load((Path(__file__).resolve().parents[3] / "config" / "datasets.yaml").read_text())
+ROOT = Path(__file__).resolve().parents[3]
+REGISTRY = load_settings(read_yaml(ROOT / "config" / "paper.yaml"), ROOT).datasets
 PIECES = [
     (dataset, piece) for dataset, entry in REGISTRY.items() for file in entry["files"] for piece in pieces_of(file)
 ]

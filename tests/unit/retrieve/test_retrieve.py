@@ -13,16 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from archive_files import FILES, cut, make_7z, make_split_zip, make_tar, make_zip, read_tree
 from loopback import Resource, running_server
+from respfm.config.reading import read_yaml
+from respfm.config.settings import load_settings
 from respfm.errors import RespfmError
 from respfm.retrieve.dataset import fetch_dataset
 from respfm.retrieve.download import Patience
 from respfm.retrieve.mirror import local_copies, mirror_path
 from respfm.retrieve.sources import raw_root, weights_path
 
-REGISTRY = yaml.safe_load((Path(__file__).resolve().parents[3] / "config" / "datasets.yaml").read_text())
+ROOT = Path(__file__).resolve().parents[3]
+REGISTRY = load_settings(read_yaml(ROOT / "config" / "paper.yaml"), ROOT).datasets
 QUICK = Patience(attempts=2, first_wait=0.001, longest_wait=0.1, connect=2, stall=2)
 
 

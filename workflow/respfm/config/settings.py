@@ -17,6 +17,14 @@ from respfm.errors import RespfmError, suggest
 from respfm.m2d.config import M2DConfig
 
 REGISTRIES = ("datasets", "tasks", "models", "pretraining")
+SECTIONS = {
+    "datasets": ("datasets", "data set"),
+    "tasks": ("tasks", "task"),
+    "models": ("models", "model"),
+    "mixtures": ("pretraining", "mixture"),
+    "runs": ("pretraining", "pre-training run"),
+}
+"""Registry of each section of `add` and `change`, and what its entries are called."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,7 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
     schemas = folder / "schemas"
     resolved = validate(dict(config), schemas / "config.schema.yaml", source)
     registry = {name: read_yaml(folder / f"{name}.yaml") or {} for name in REGISTRIES}
-    _add_entries(resolved["add"], registry, source)
-    for section, target in (("datasets", "datasets"), ("task_options", "tasks")):
-        for name, change in resolved[section].items():
-            _require(name, registry[target], f"{source}: {section} names")
-            registry[target][name] = merge(registry[target][name], change)
+    _add_and_change(resolved, registry, source)
     for name in REGISTRIES:
         registry[name] = validate(
             registry[name], schemas / f"{name}.schema.yaml", f"config/{name}.yaml (with {source} applied)"
@@ -76,14 +80,19 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
     return settings
 
 
-def _add_entries(added: Mapping[str, Mapping], registry: dict[str, dict], source: str) -> None:
-    """Put the entries of the user's own beside those of the registries; no name may be there twice."""
-    for section, entries in filter(lambda item: item[1], added.items()):
-        name = "pretraining" if section in ("mixtures", "runs") else section
+def _add_and_change(config: Mapping[str, Any], registry: dict[str, dict], source: str) -> None:
+    """Put the entries of the user's own beside those of the registries, then lay changes over them."""
+    for section, (name, kind) in SECTIONS.items():
         known = registry[name] if name == section else registry[name][section]
-        for taken in known.keys() & entries.keys():
-            raise RespfmError(f"{source}: add.{section}: config/{name}.yaml has {taken!r} already; choose another name")
-        known.update(deepcopy(entries))
+        for taken in known.keys() & config["add"][section].keys():
+            raise RespfmError(
+                f"{source}: add.{section}: config/{name}.yaml has {taken!r} already; choose another name, or put it "
+                f"under change.{section}"
+            )
+        known.update(deepcopy(config["add"][section]))
+        for entry, change in config["change"][section].items():
+            _require(entry, known, f"{source}: change.{section}: {kind}")
+            known[entry] = merge(known[entry], change)
 
 
 def _check_network(model: Mapping[str, Any], where: str) -> None:
