@@ -5,7 +5,6 @@ run are there once, without a number and with a status that says what they need.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +37,10 @@ OTHER_SECTIONS = {
 METADATA_SECTION = "Metadata only, no sound: the audit's best baseline of each task."
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: a printed row (`number` is its place in the paper) or another model of this run."""
-
-    section: str
-    label: str
-    number: int | None
-    key: str | None
-    model: str | None
-    weights: str | None
-    status: str
+PRINTED = {"mean": "published", "std": "published_std", "asterisk": "published_asterisk", "bold": "published_bold"}
+EMPTY = {"run": [None], "auroc": [None], "published_asterisk": False, "published_bold": False}
+Cell = dict[str, Any]
+"""Columns of one model on one task; `run` and `auroc` are lists."""
 
 
 def result_table(
@@ -62,34 +54,34 @@ def result_table(
     data_kind: str,
     metadata: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Table 2, 3 or 4 of the paper beside this run's results.
+    """Table 2, 3 or 4 of the paper beside this run's results, then the models that the paper does not have.
 
-    Args:
-        scores: what `scores.read_scores` returns.
-        tasks: the tasks that this run evaluates; others get a status that names their data set.
-        models: all registry entries; `selected` names those that run, in the order of the configuration.
-        metadata: what `audit_files.best_metadata` returns; becomes the last row of Table 2.
-
-    Returns:
-        A frame with the columns COLUMNS, in the paper's order, then models that the paper does not have.
+    `scores` are what `scores.read_scores` returns, `tasks` those that this run evaluates; others get a status that names
+    their data set. `models` are all registry entries, `selected` the names of those that run, in the order of the
+    configuration. `metadata`, what `audit_files.best_metadata` returns, becomes the last row of Table 2. Returns a frame
+    with the columns COLUMNS.
     """
     printed = paper.read_results(paper_dir, number)
+    on_paper = printed.rename(columns=PRINTED).set_index(["key", "task"])[[*PRINTED.values()]].to_dict("index")
     datasets = paper.read_classes(paper_dir).drop_duplicates("task").set_index("task")["dataset"]
-    shown = {key: group for key, group in table_layer(scores, protocol).groupby(["model", "task"], sort=False)}
+    runs = table_layer(scores, protocol).groupby(["model", "task"], sort=False)
+    shown = {key: _reproduced(of_cell) for key, of_cell in runs}
+    columns = [*paper.TASKS, *(task for task in tasks if task not in paper.TASKS)]
     cells = []
     for row in _rows(number, printed, models, selected, paper_dir):
-        published = printed[printed["key"] == row.key].set_index("task")
-        of_row = [
-            _cell(row, task, shown.get((row.model, task)), published, tasks, datasets)
-            for task in [*paper.TASKS, *(task for task in tasks if task not in paper.TASKS)]
-        ]
-        cells += [*of_row, _average(row, of_row, published)]
+        of_row = [{**row, **EMPTY, "task": task, **on_paper.get((row["key"], task), {})} for task in columns]
+        for cell in of_row if row["status"] == RAN else []:
+            task = cell["task"]
+            needed = f"the scores of {row['model']} on {task}" if task in tasks else datasets[task]
+            cell |= shown.get((row["model"], task), {"status": f"{NOT_RUN}{needed}"})
+            cell["pooled_std"] = _pooled_std(cell)
+        average = {**row, **EMPTY, "task": paper.AVERAGE, **on_paper.get((row["key"], paper.AVERAGE), {})}
+        cells += [*of_row, average | _average(average, of_row)]
     if number == 2 and metadata is not None:
-        cells += _metadata_cells(metadata, list(dict.fromkeys(cell["task"] for cell in cells)))
+        cells += [_metadata_cell(metadata, task) for task in [*columns, paper.AVERAGE]]
+    for cell in cells:
+        cell["heard_test"] = bool(cell["model"]) and heard_test(models[cell["model"]], cell["task"], protocol)
     frame = pd.DataFrame(cells).assign(table=number, protocol=protocol, data_kind=data_kind)
-    frame["heard_test"] = [
-        heard_test(models[cell["model"]], cell["task"], protocol) if cell["model"] else False for cell in cells
-    ]
     of_average = frame[frame["reproduced"].notna()].groupby(["section", "label"])["heard_test"].transform("any")
     frame["heard_test"] |= of_average.reindex(frame.index, fill_value=False) & (frame["task"] == paper.AVERAGE)
     _compare(frame, comparable=kind_of(data_kind).comparable and protocol == "published")
@@ -102,43 +94,36 @@ def distinct_cells(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(
-    number: int,
-    printed: pd.DataFrame,
-    models: Mapping[str, Mapping],
-    selected: Sequence[str],
-    paper_dir: Path,
-) -> list[Row]:
+    number: int, printed: pd.DataFrame, models: Mapping[str, Mapping], selected: Sequence[str], paper_dir: Path
+) -> list[Cell]:
     """The printed rows, each with the registry model that stands for it, then the other models of the run."""
     keys = {name: paper.paper_key(name, entry, paper_dir) for name, entry in models.items()}
     ranked = [*selected, *(name for name in models if name not in selected)]
-    rows = []
+    rows: list[Cell] = []
     for line in printed.drop_duplicates("row").itertuples():
         of_line = {"table": number, "row": line.row}
         able = [name for name in ranked if keys[name] == line.key]
         # A printed row that several models stand for is that of the model whose entry names it, if that one runs.
         model = min(able, key=lambda name: (name not in selected, models[name]["paper_row"] != of_line), default=None)
         label = f"{line.row}. {line.model}" if number == 2 and line.row <= LAST_NUMBERED_ROW else line.model
-        status = _row_status(number, line.row, model, models, selected)
+        row = {"section": line.section, "row": line.row, "label": label, "key": line.key, "model": model}
         weights = models[model]["weights"] if model else None
-        rows.append(Row(line.section, label, line.row, line.key, model, weights, status))
-    used = {row.model for row in rows}
+        rows.append({**row, "weights": weights, "status": _row_status(of_line, model, models, selected)})
+    used = {row["model"] for row in rows}
     for weights, section in OTHER_SECTIONS.items():
         for name in selected:
             entry, key = models[name], keys[name]
             belongs = key in set(printed["key"]) if key else number == 2 or weights == "own"
             if entry["weights"] == weights and belongs and name not in used:
-                rows.append(Row(section, entry.get("title", name), None, key, name, weights, RAN))
+                row = {"section": section, "row": None, "label": entry.get("title", name), "key": key, "model": name}
+                rows.append({**row, "weights": weights, "status": RAN})
     return rows
 
 
-def _row_status(
-    number: int, row: int, model: str | None, models: Mapping[str, Mapping], selected: Sequence[str]
-) -> str:
+def _row_status(row: Mapping, model: str | None, models: Mapping[str, Mapping], selected: Sequence[str]) -> str:
     if model is None:
-        return f"{NOT_RUN}a model with paper_row {{table: {number}, row: {row}}}"
-    if model in selected:
-        return RAN
-    return f"{NOT_RUN}{_source(models[model])}, then {model} among the config's models"
+        return f"{NOT_RUN}a model with paper_row {{table: {row['table']}, row: {row['row']}}}"
+    return RAN if model in selected else f"{NOT_RUN}{_source(models[model])}, then {model} among the config's models"
 
 
 def _source(entry: Mapping[str, Any]) -> str:
@@ -152,103 +137,55 @@ def _source(entry: Mapping[str, Any]) -> str:
     return f"the checkpoint {checkpoint['url'].rsplit('/', 1)[-1]}{size}"
 
 
-def _cell(
-    row: Row,
-    task: str,
-    runs: pd.DataFrame | None,
-    published: pd.DataFrame,
-    tasks: Sequence[str],
-    datasets: Mapping[str, str],
-) -> dict[str, Any]:
-    """One model on one task; `run` and `auroc` are lists."""
-    cell = _empty_cell(row, task) | _published(published, task)
-    if row.status != RAN:
-        return cell
-    if runs is not None:
-        cell |= _reproduced(runs)
-        return cell | {"pooled_std": _pooled_std(cell)}
-    if task not in tasks:
-        return cell | {"status": f"{NOT_RUN}{datasets[task]}"}
-    return cell | {"status": f"{NOT_RUN}the scores of {row.model} on {task}"}
-
-
-def _empty_cell(row: Row, task: str) -> dict[str, Any]:
-    names = {"section": row.section, "row": row.number, "label": row.label, "key": row.key}
-    return {**names, "model": row.model, "weights": row.weights, "task": task, "status": row.status} | {
-        "run": [None],
-        "auroc": [None],
-    }
-
-
-def _published(published: pd.DataFrame, task: str) -> dict[str, Any]:
-    if task not in published.index:
-        return {"published_asterisk": False, "published_bold": False}
-    cell = published.loc[task]
-    return {
-        "published": cell["mean"],
-        "published_std": cell["std"],
-        "published_asterisk": bool(cell["asterisk"]),
-        "published_bold": bool(cell["bold"]),
-    }
-
-
-def _reproduced(runs: pd.DataFrame) -> dict[str, Any]:
+def _reproduced(runs: pd.DataFrame) -> Cell:
     runs = runs.sort_values("run")
     first = runs.iloc[0]
     return {
-        "layer": first["layer"],
         "run": runs["run"].tolist(),
         "auroc": runs["auroc_test"].tolist(),
         "reproduced": runs["auroc_test"].mean(),
         "reproduced_std": runs["auroc_test"].std(ddof=0) if len(runs) > 1 else None,
         "low": first.get("auroc_low"),
         "high": first.get("auroc_high"),
-        **{name: first.get(name) for name in DETAIL_COLUMNS},
-        "n_test": first["n_test"],
-        "patients_test": first["patients_test"],
+        **{name: first.get(name) for name in ("layer", "n_test", "patients_test", *DETAIL_COLUMNS)},
     }
 
 
-def _average(row: Row, cells: Sequence[Mapping[str, Any]], published: pd.DataFrame) -> dict[str, Any]:
-    """Mean over those of the paper's tasks that ran, as independent draws; the published side averages the same."""
-    average = _empty_cell(row, paper.AVERAGE) | _published(published, paper.AVERAGE)
+def _average(average: Cell, cells: Sequence[Cell]) -> Cell:
+    """Mean over those of the paper's tasks that ran, as independent draws; the paper's side averages the same."""
     ran = [cell for cell in cells if cell["task"] in paper.TASKS and "reproduced" in cell]
     if not ran:
-        return average | {"status": f"{NOT_RUN}a task of the paper" if row.status == RAN else row.status}
-    average |= {
+        return {"status": f"{NOT_RUN}a task of the paper"} if average["status"] == RAN else {}
+    mean = {
         "run": ran[0]["run"],
         "auroc": [sum(runs) / len(ran) for runs in zip(*(cell["auroc"] for cell in ran), strict=True)],
         "reproduced": sum(cell["reproduced"] for cell in ran) / len(ran),
-        "pooled_std": sum(_pooled_std(cell) ** 2 for cell in ran) ** 0.5 / len(ran),
+        "pooled_std": sum(cell["pooled_std"] ** 2 for cell in ran) ** 0.5 / len(ran),
         "tasks_averaged": len(ran),
     }
     if len(ran) < len(paper.TASKS):
-        average["status"] = f"average of {len(ran)} of {len(paper.TASKS)} tasks"
+        mean["status"] = f"average of {len(ran)} of {len(paper.TASKS)} tasks"
         if "published" in average:
             same = sum(cell["published"] for cell in ran) / len(ran)
-            average |= {"published": same, "published_asterisk": False, "published_bold": False}
-    return average
+            mean |= {"published": same, "published_asterisk": False, "published_bold": False}
+    return mean
 
 
 def _pooled_std(cell: Mapping[str, Any]) -> float:
-    """Standard deviation of the difference between a reproduced and a published cell; an unknown one counts as 0."""
+    """Standard deviation of the difference between a cell of this run and the paper's; an unknown one counts as 0."""
     known = [cell[name] for name in ("reproduced_std", "published_std") if pd.notna(cell.get(name))]
     return sum(std**2 for std in known) ** 0.5
 
 
-def _metadata_cells(metadata: pd.DataFrame, tasks: Sequence[str]) -> list[dict[str, Any]]:
-    """The audit's row; its `layer` is the name of the metadata."""
-    row = Row(METADATA_SECTION, "Metadata only", None, None, None, "none", RAN)
-    cells = []
-    for task in tasks:
-        cell = _empty_cell(row, task) | _published(pd.DataFrame(), task)
-        if task in metadata.index:
-            best = metadata.loc[task]
-            cell |= {"layer": best["metadata"], "run": [0], "auroc": [best["auroc"]], "reproduced": best["auroc"]}
-        else:
-            cell["status"] = "not averaged" if task == paper.AVERAGE else f"{NOT_RUN}metadata"
-        cells.append(cell)
-    return cells
+def _metadata_cell(metadata: pd.DataFrame, task: str) -> Cell:
+    """A cell of the audit's row; its `layer` is the name of the metadata."""
+    row = {"section": METADATA_SECTION, "label": "Metadata only", "model": None, "weights": "none"}
+    if task not in metadata.index:
+        missing = "not averaged" if task == paper.AVERAGE else f"{NOT_RUN}metadata"
+        return {**row, **EMPTY, "task": task, "status": missing}
+    name, auroc = metadata.loc[task, ["metadata", "auroc"]]
+    found = {"layer": name, "run": [0], "auroc": [auroc], "reproduced": auroc, "status": RAN}
+    return {**row, **EMPTY, "task": task, **found}
 
 
 def _compare(frame: pd.DataFrame, comparable: bool) -> None:
