@@ -15,18 +15,15 @@ import time
 import numpy as np
 import torch
 from report import report
+from respfm.config.reading import read_yaml
 from respfm.probe import linear_probe
 from respfm.probe.auroc import auroc
-from respfm.probe.data import RECIPES, Recipe
+from respfm.probe.data import TASKS, Recipe
 
-CLASS_COUNTS = {
-    "T5": {"train": (2501, 248), "val": (826, 93), "test": (2301, 206)},
-    "T6": {"train": (2154, 1064), "val": (717, 373), "test": (1924, 1031)},
-    "T7": {"train": (14, 355), "val": (4, 89), "test": (17, 349)},
-    "T8": {"train": (477, 129), "val": (120, 32), "test": (150, 40)},
-    "T9": {"train": (1111, 485), "val": (278, 122), "test": (348, 152)},
-    "T10": {"train": (67, 78), "val": (8, 9), "test": (30, 42)},
-    "T11": {"train": (48, 36, 60, 48, 120), "val": (12, 12, 12, 12, 36), "test": (12, 12, 12, 24, 48)},
+ENTRIES = read_yaml(TASKS)
+RECIPES = {
+    name: Recipe(*(ENTRIES[name][key] for key in ("batch", "epochs", "candidates")))
+    for name in ("T5", "T6", "T7", "T8", "T9", "T10", "T11")
 }
 REFERENCE_SECONDS = {64: 620.7, 3840: 890.0}
 """OPERA's code as shipped on T9: 5 runs, one layer."""
@@ -35,7 +32,7 @@ REFERENCE_SECONDS = {64: 620.7, 3840: 890.0}
 def make_task(task: str, layers: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([int(task[1:]), dim])
     labels, split = [], []
-    for part, counts in CLASS_COUNTS[task].items():
+    for part, counts in ENTRIES[task]["counts"].items():
         labels.append(rng.permutation(np.repeat(np.arange(len(counts)), counts)))
         split += [part] * sum(counts)
     labels = np.concatenate(labels)

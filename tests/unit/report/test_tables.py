@@ -278,7 +278,7 @@ def damaged(path: Path, change) -> Path:
         (lambda frame: frame.__setitem__("model", [*["m2d"] * 59, "ast"]), "mixes several values in column 'model'"),
     ],
 )
-def test_a_broken_score_file_is_named_and_nothing_is_published(tmp_path, change, message):
+def test_a_broken_score_file_is_named_and_no_table_is_made(tmp_path, change, message):
     paths = write_scores(tmp_path, TASKS, ["m2d"])
     damaged(paths[2], change)
     run = {"task_tables": write_tasks(tmp_path, TASKS), "models": MODELS, "selected": ["m2d"], "paper_dir": PAPER}
@@ -295,7 +295,7 @@ def test_a_score_file_cut_anywhere_is_refused(tmp_path):
     lines = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
     for length in sorted({*range(0, len(whole), 97), *lines[:-1], len(whole) - 1}):
         path.write_bytes(whole[:length])
-        with pytest.raises(RespfmError, match="nothing is published"):
+        with pytest.raises(RespfmError, match="no table or figure is made from it"):
             read_scores([path])
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from respfm.recordings import SPLITS
+
 COLUMNS = [
     "protocol",
     "task",
@@ -46,7 +48,7 @@ def leakage(
     rows = []
     for (protocol, name), task in sorted(tasks.items()):
         dataset = task.attrs["dataset"]
-        sides = {split: task[task["split"] == split] for split in ("train", "val", "test")}
+        sides = {split: task[task["split"] == split] for split in SPLITS}
         for split, against, ids in _comparisons(sides, mixed, dataset):
             patients = {patient_of.get((dataset, recording), "") for recording in ids} - {""}
             where = {

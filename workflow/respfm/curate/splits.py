@@ -8,10 +8,9 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from respfm.errors import RespfmError
+from respfm.recordings import SPLITS
 
 log = logging.getLogger(__name__)
-
-SPLITS = ("train", "val", "test")
 
 Parts = dict[str, np.ndarray]
 """Rows of a table for each split, in the order that the reference has them."""

@@ -15,8 +15,9 @@ import pandas as pd
 from respfm.curate.arrays import load_arrays, match_recordings
 from respfm.curate.expected import check_count
 from respfm.curate.select import select
-from respfm.curate.splits import SPLITS, Parts, draw, keep_patients_apart
+from respfm.curate.splits import Parts, draw, keep_patients_apart
 from respfm.errors import RespfmError
+from respfm.recordings import SPLITS
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from respfm.errors import RespfmError
+from respfm.logmel.frontend import EPSILON
 from respfm.store import LogMelStore
 
-SILENCE = float(np.log(2.0**-23))  # log-mel of digital silence
+SILENCE = float(np.log(EPSILON))  # log-mel of digital silence
 
 # Published behaviour of the M2D reference that a run may ask for by name; the strict protocol has none of it.
 QUIRKS = {

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from respfm.logmel.frontend import EPSILON
 from respfm.logmel.mixture import Recordings
-
-EPSILON = 2.0**-23
 
 
 def mixture_statistics(

@@ -23,7 +23,6 @@ def linear_probe(
     patients: np.ndarray | None = None,
     seed: int = 0,
     order: np.ndarray | None = None,
-    reference_rng: bool = True,
     device: str = "cpu",
     threads: int | None = None,
 ) -> pd.DataFrame:
@@ -32,17 +31,18 @@ def linear_probe(
     `features` is `[N, D]`, `[L, N, D]` or a mapping from layer name to `[N, D]`; `labels` are integers from 0,
     `split` holds "train", "val" or "test" for each of the N recordings, `patients` their patient ids ("" is
     unknown). `order` is the position inside the split and decides the exact batches of the published protocol.
-    `task` is one of T5 to T11 or a mapping with `batch`, `epochs`, `candidates` and `l2`.
+    `task` is a name from config/tasks.yaml, such as T5 to T11, or a mapping with `batch`, `epochs`, `candidates` and
+    `l2`.
 
     `published` trains `runs` heads per layer with the seeds `seed`, `seed + 1`, ... as OPERA's linear evaluation
-    does, with its order of random numbers unless `reference_rng` is off. `strict` solves one regularised
-    logistic regression per layer; `runs`, `order`, `reference_rng` and the recipe of the task mean nothing to it.
+    does, with its order of random numbers. `strict` solves one regularised logistic regression per layer; `runs`,
+    `order` and the recipe of the task do not affect it.
 
-    Several layers are worked on at a time, in `threads` threads (by default as many as PyTorch uses); their number
-    changes no result.
+    Several layers are worked on at a time, in `threads` threads (by default as many as PyTorch uses); the number does
+    not change the result.
 
     Returns one row per layer and run; `auroc_val` and `auroc_test` are macro one-vs-rest AUROCs in 0 to 1. Raises
-    `RespfmError` where the input cannot be probed.
+    `RespfmError` if the input cannot be probed.
     """
     data = ProbeData.build(features, labels, split, task, layers, patients, order)
-    return probe_layers(data, protocol, ProbeOptions(runs, seed, reference_rng, device, threads))[0]
+    return probe_layers(data, protocol, ProbeOptions(runs, seed, device, threads))[0]

@@ -1,27 +1,25 @@
 """What a probe needs: features by layer, labels, splits and patients, checked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+import yaml
 
 from respfm.errors import RespfmError
+from respfm.recordings import SPLITS
 
-SPLITS = ("train", "val", "test")
+TASKS = Path(__file__).resolve().parents[3] / "config" / "tasks.yaml"
 
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """How to probe: `runs` seeds from `seed` on, OPERA's order of random numbers or an own one, where, and with how
-    many threads (None: as many as PyTorch uses).
-    """
+    """How to probe: `runs` seeds from `seed` on, where, and in how many threads (None: as many as PyTorch uses)."""
 
     runs: int = 5
     seed: int = 0
-    reference_rng: bool = True
     device: str = "cpu"
     threads: int | None = None
 
@@ -34,17 +32,6 @@ class Recipe:
     epochs: int = 64
     candidates: int = 1
     l2: float = 1e-5
-
-
-RECIPES = {
-    "T5": Recipe(batch=64),
-    "T6": Recipe(batch=64),
-    "T7": Recipe(),
-    "T8": Recipe(),
-    "T9": Recipe(),
-    "T10": Recipe(epochs=50, candidates=5),
-    "T11": Recipe(),
-}
 
 
 @dataclass(frozen=True)
@@ -70,22 +57,22 @@ class ProbeData:
         layers: list[str] | None = None,
         patients: np.ndarray | None = None,
         order: np.ndarray | None = None,
-    ) -> ProbeData:
+    ) -> Self:
         """Check labels, splits and shapes; that features are finite is checked when a layer is read."""
         name, recipe = _recipe(task)
         labels, split = np.asarray(labels), np.asarray(split).astype(str)
         if labels.ndim != 1 or split.shape != labels.shape:
             raise RespfmError(
-                f"{name}: {labels.size} labels and {split.size} split names; give one of each per recording."
+                f"{name}: {labels.size} labels and {split.size} split names; give one of each per recording"
             )
         if labels.size == 0 or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
             raise RespfmError(f"{name}: labels must be integers from 0; number the classes 0, 1, ...")
         unknown = sorted(set(split.tolist()) - set(SPLITS))
         if unknown:
-            raise RespfmError(f"{name}: the split is called {unknown[0]!r}; use train, val and test.")
+            raise RespfmError(f"{name}: the split is called {unknown[0]!r}; use train, val and test")
         position = np.arange(labels.size) if order is None else np.asarray(order)
         if position.shape != labels.shape:
-            raise RespfmError(f"{name}: {position.size} positions for {labels.size} recordings; give one each.")
+            raise RespfmError(f"{name}: {position.size} positions for {labels.size} recordings; give one each")
         by_position = np.argsort(position, kind="stable")
         rows = {part: by_position[split[by_position] == part] for part in SPLITS}
         classes = int(labels.max()) + 1
@@ -94,18 +81,18 @@ class ProbeData:
         layers = list(named) if layers is None else list(layers)
         missing = [layer for layer in layers if layer not in named]
         if missing:
-            raise RespfmError(f"{name}: there is no layer {missing[0]!r}; the features have {', '.join(named)}.")
+            raise RespfmError(f"{name}: there is no layer {missing[0]!r}; the features have {', '.join(named)}")
         for layer in layers:
             shape = np.shape(named[layer])
             if len(shape) != 2 or shape[0] != labels.size:
                 raise RespfmError(
                     f"{name}: layer {layer} has features of shape {shape} for {labels.size} labels; "
-                    "give one vector for each recording of the task."
+                    "give one vector for each recording of the task"
                 )
         if patients is not None:
             patients = np.asarray(patients).astype(str)
             if patients.shape != labels.shape:
-                raise RespfmError(f"{name}: {patients.size} patients for {labels.size} recordings; give one each.")
+                raise RespfmError(f"{name}: {patients.size} patients for {labels.size} recordings; give one each")
         return cls(name, recipe, named, layers, labels.astype(np.int64), classes, rows, patients)
 
     def width(self, name: str) -> int:
@@ -120,7 +107,7 @@ class ProbeData:
             split = next(part for part, rows in self.rows.items() if bad[rows].any())
             raise RespfmError(
                 f"{self.task}: layer {name} has NaN or infinite features in {int(bad.sum())} recordings "
-                f"(first in row {int(bad.argmax())}, {split} split); mend or quarantine them and embed again."
+                f"(first in row {int(bad.argmax())}, {split} split); quarantine these recordings and embed again"
             )
         return values
 
@@ -137,15 +124,16 @@ def _recipe(task: str | Mapping[str, Any] | None) -> tuple[str, Recipe]:
     if task is None:
         return "task", Recipe()
     if isinstance(task, str):
-        if task not in RECIPES:
-            raise RespfmError(f"{task}: no such task; known are {', '.join(RECIPES)}, or give a mapping.")
-        return task, RECIPES[task]
+        known = yaml.safe_load(TASKS.read_text(encoding="utf-8"))
+        if task not in known:
+            raise RespfmError(f"{task}: no such task; known are {', '.join(known)}; or give a mapping")
+        task = {**known[task], "name": task}
     keys = Recipe.__dataclass_fields__.keys() & task.keys()
     name, recipe = str(task.get("name", "task")), Recipe(**{key: task[key] for key in keys})
     if recipe.candidates > recipe.epochs:
         raise RespfmError(
             f"{name}: with a candidate every {recipe.candidates} epochs, {recipe.epochs} epochs leave nothing to "
-            "select; lower `candidates` or raise `epochs`."
+            "select; lower `candidates` or raise `epochs`"
         )
     return name, recipe
 
@@ -161,11 +149,11 @@ def _named_layers(features: np.ndarray | Mapping[str, np.ndarray]) -> Mapping[st
 
 def _check_classes(name: str, labels: np.ndarray, rows: dict[str, np.ndarray], classes: int) -> None:
     if classes < 2:
-        raise RespfmError(f"{name}: all labels are 0; a probe needs two classes.")
+        raise RespfmError(f"{name}: all labels are 0; a probe needs two classes")
     for part, index in rows.items():
         absent = sorted(set(range(classes)) - set(labels[index].tolist()))
         if absent:
             raise RespfmError(
                 f"{name}: the {part} split ({len(index)} recordings) has no recording of class {absent[0]}; "
-                "add recordings of that class or change the split."
+                "add recordings of that class or change the split"
             )

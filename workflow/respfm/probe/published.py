@@ -40,9 +40,7 @@ def probe(data: ProbeData, options: ProbeOptions) -> tuple[pd.DataFrame, None]:
     """Scores, one row per layer and run; groups of layers are read and trained in threads."""
     seeds = list(range(options.seed, options.seed + options.runs))
     groups = list(_groups(data, options.runs, options.device))
-    results = map_in_threads(
-        lambda group: train_heads(data, group, seeds, options.reference_rng, options.device), groups, options.threads
-    )
+    results = map_in_threads(lambda group: train_heads(data, group, seeds, options.device), groups, options.threads)
     scores = []
     with tqdm(total=len(data.layers), desc=f"probe {data.task}", unit="layer", disable=None) as progress:
         for group, selected in zip(groups, results, strict=True):
@@ -51,9 +49,7 @@ def probe(data: ProbeData, options: ProbeOptions) -> tuple[pd.DataFrame, None]:
     return pd.DataFrame(scores), None
 
 
-def train_heads(
-    data: ProbeData, layers: list[str], seeds: list[int], reference_rng: bool = True, device: str = "cpu"
-) -> Selected:
+def train_heads(data: ProbeData, layers: list[str], seeds: list[int], device: str = "cpu") -> Selected:
     """Train one head per layer and seed; all heads take their steps together. The layers have one width.
 
     A constant 1 is appended to the features, so that the bias is one more weight: the penalty, the clipping and
@@ -63,8 +59,7 @@ def train_heads(
     features = {part: values.to(device) for part, values in _stack(data, layers).items()}
     labels = {part: data.labels[rows] for part, rows in data.rows.items()}
     targets = torch.nn.functional.one_hot(torch.from_numpy(labels["train"]), data.classes).float()
-    draw = _draw_as_reference if reference_rng else _draw
-    draws = [draw(seed, data.classes, data.width(layers[0]), count, recipe.epochs) for seed in seeds]
+    draws = [_draw(seed, data.classes, data.width(layers[0]), count, recipe.epochs) for seed in seeds]
     orders = torch.stack([order for _, order in draws], dim=1)
     initial = torch.stack([weights for weights, _ in draws]).repeat(len(layers), 1, 1)
     unused = features["train"].shape[2] - initial.shape[2]
@@ -91,8 +86,8 @@ def train_heads(
 class _Heads:
     """Affine heads with weights `[G R, C, D]` that take the steps of Adam (Kingma & Ba 2015) together.
 
-    Large temporaries are allocated once, because fresh memory costs more than the arithmetic. The optimisers of
-    torch would import its compiler, for seconds.
+    Large temporaries are allocated once, because fresh memory costs more than the arithmetic. Adam is written out
+    here because importing `torch.optim` also imports PyTorch's compiler, which takes seconds.
     """
 
     def __init__(self, weights: torch.Tensor, batch: int, l2: float) -> None:
@@ -133,7 +128,7 @@ def _auroc_of_heads(features: torch.Tensor, weights: torch.Tensor, labels: np.nd
     return auroc(probability.transpose(2, 3).cpu().numpy(), labels).astype(np.float32)
 
 
-def _draw_as_reference(seed: int, classes: int, dim: int, count: int, epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _draw(seed: int, classes: int, dim: int, count: int, epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Initial weights `[C, D]` and row orders `[epochs, N]` as OPERA's code draws them.
 
     The affine layer first draws its default weights and biases; each epoch's loaders draw a base seed and a
@@ -149,14 +144,6 @@ def _draw_as_reference(seed: int, classes: int, dim: int, count: int, epochs: in
             int(torch.empty((), dtype=torch.int64).random_(generator=generator)) for _ in range(4)
         )
         orders.append(torch.randperm(count, generator=torch.Generator().manual_seed(permutation_seed)))
-    return weights, torch.stack(orders)
-
-
-def _draw(seed: int, classes: int, dim: int, count: int, epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same from one generator, without the draws that the reference makes and drops."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = torch.empty(classes, dim).normal_(0.0, INITIAL_SD, generator=generator)
-    orders = [torch.randperm(count, generator=generator) for _ in range(epochs)]
     return weights, torch.stack(orders)
 
 

@@ -1,7 +1,5 @@
 """From an embedding file and a task table to a score file."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +36,6 @@ def probe_task(
     runs: int = 5,
     seed: int = 0,
     threads: int = 1,
-    device: str = "cpu",
     default_layer: str | None = None,
 ) -> None:
     """Probe every layer of an embedding file on the task of a task table, named after the table's file.
@@ -66,7 +63,7 @@ def probe_task(
             patients=table["patient"].to_numpy(),
             order=table["order"].to_numpy() if "order" in table else None,
         )
-        scores, predicted = probe_layers(data, protocol, ProbeOptions(runs, seed, True, device, threads))
+        scores, predicted = probe_layers(data, protocol, ProbeOptions(runs, seed, threads=threads))
     if predicted is not None and predictions is not None:
         predicted.insert(0, "recording", table["recording"].to_numpy()[predicted.pop("row")])
         with atomic_path(predictions) as temporary:
@@ -104,7 +101,7 @@ def stored_layers(file: h5py.File, recordings: np.ndarray) -> dict[str, StoredLa
     if missing:
         raise RespfmError(
             f"{file.filename}: {len(missing)} of {len(recordings)} recordings of the task have no "
-            f"embedding, the first is {missing[0]}; extract the embeddings again with this task selected."
+            f"embedding, the first is {missing[0]}; extract the embeddings again with this task selected"
         )
     rows = np.array([position[name] for name in recordings], dtype=np.int64)
     return {layer: StoredLayer(file["layers"][layer], rows) for layer in map(_text, file.attrs["layers"])}
@@ -115,7 +112,7 @@ def _open_embeddings(path: Path) -> h5py.File:
         return h5py.File(path, "r")
     except OSError as error:
         raise RespfmError(
-            f"{path} is not a whole embedding file ({error}); delete it and extract the embeddings again."
+            f"{path} is not a whole embedding file ({error}); delete it and extract the embeddings again"
         ) from error
 
 

@@ -23,6 +23,7 @@ from respfm.probe.uncertainty import (
     permutation_p_value,
     sensitivity_at_specificity,
 )
+from respfm.recordings import SPLITS
 
 STRENGTHS = tuple(10.0**power for power in range(-2, 7))
 """Penalties on the summed cross-entropy, the inverse of scikit-learn's C."""
@@ -98,7 +99,7 @@ def fit_layer(values: np.ndarray, data: ProbeData, device: str = "cpu") -> Fit:
     for features in parts.values():
         features.sub_(mean).div_(scale)
     axes = PrincipalAxes.of(parts["train"])
-    train, val, test = (axes.project(parts[part]) for part in ("train", "val", "test"))
+    train, val, test = (axes.project(parts[part]) for part in SPLITS)
     labels = torch.from_numpy(data.labels[data.rows["train"]]).to(device)
     strengths = torch.tensor(STRENGTHS, dtype=torch.float64, device=device)
     weights = fit_logistic(train, labels, data.classes, strengths)

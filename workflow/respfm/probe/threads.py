@@ -1,4 +1,4 @@
-"""Work on several layers at a time, with the same result whatever the number of threads."""
+"""Work on several layers at a time; the number of threads does not change the result."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

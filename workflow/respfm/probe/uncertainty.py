@@ -49,7 +49,7 @@ def paired_bootstrap(
     if not len(joined) == len(first) == len(second):
         raise RespfmError(
             f"only {len(joined)} recordings are in both predictions ({len(first)} and {len(second)}); "
-            "compare models on the same test set, one layer each."
+            "compare models on the same test set, one layer each"
         )
     joined = joined.sort_values("recording", ignore_index=True)
     labels = joined["label"].to_numpy()

@@ -50,5 +50,5 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     table = pd.read_csv(path)
     missing = [column for column in columns if column not in table]
     if missing:
-        raise RespfmError(f"{path} lacks the columns {', '.join(missing)}; remove it and run again.")
+        raise RespfmError(f"{path} lacks the columns {', '.join(missing)}; remove it and run again")
     return table

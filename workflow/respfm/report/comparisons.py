@@ -93,7 +93,7 @@ def _read(path: Path, task: str, model: str, layer: str, tests: Mapping[str, set
         example = f", for example {min(unknown)}" if unknown else ""
         raise RespfmError(
             f"{path}: the predictions of {model} are not those of the test split of {task} ({len(unknown)} unknown "
-            f"recordings{example}); remove it and its score file and run again."
+            f"recordings{example}); remove it and its score file and run again"
         )
     return frame
 

@@ -38,5 +38,5 @@ KINDS = {
 def kind_of(name: str) -> DataKind:
     """The kind called `name`; RespfmError names the allowed ones."""
     if name not in KINDS:
-        raise RespfmError(f"data kind {name!r} is unknown; it must be one of {', '.join(KINDS)}.")
+        raise RespfmError(f"data kind {name!r} is unknown; it must be one of {', '.join(KINDS)}")
     return KINDS[name]

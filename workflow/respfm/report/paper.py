@@ -74,6 +74,6 @@ def paper_key(name: str, entry: Mapping, paper_dir: Path) -> str | None:
     if key is None:
         raise RespfmError(
             f"config/models.yaml: {name}: the paper has no row {place['row']} in Table {place['table']}; "
-            "correct its paper_row or remove it."
+            "correct its paper_row or remove it"
         )
     return key

@@ -36,16 +36,13 @@ def write_report(
     captions: Path,
     template: Path,
 ) -> None:
-    """Write the report.
+    """Write the report to `path`.
 
-    Args:
-        config: the resolved configuration; its digest is shown.
-        tables: csv files of `make_table`, in the order of the report.
-        figures: svg files of the figures, in the order of the report.
-        audit: csv files by title: "leakage", "duplicates", "metadata_baselines".
-        benchmarks: directory of Snakemake's benchmark files, see `provenance.rule_costs`.
-        captions: directory with one `.rst` per table and figure, see `caption`.
-        template: the Jinja template; `report.css`, `report.js` and `differences.yaml` lie beside it.
+    `config` is the resolved configuration, whose digest is shown. `tables` are csv files of `make_table`, `figures` svg
+    files and `audit` csv files by title, each in the order of the report. `benchmarks` is the directory that
+    `provenance.rule_costs` reads, `captions` one with a `.rst` file per table and figure, see `caption`. `template` is
+    the Jinja template; `report.css`, `report.js` and `differences.yaml` lie beside it. Raises RespfmError for a figure
+    that is no svg file or has no caption.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
@@ -86,7 +83,7 @@ def caption(captions: Path, stem: str) -> str:
         file = captions / f"{'_'.join(parts[:count])}.rst"
         if file.is_file():
             return " ".join(file.read_text(encoding="utf-8").split())
-    raise RespfmError(f"{captions} has no caption for {stem}; add {parts[0]}.rst.")
+    raise RespfmError(f"{captions} has no caption for {stem}; add {parts[0]}.rst")
 
 
 def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Sequence[str]) -> list[str]:
@@ -122,7 +119,7 @@ def summary(frames: Mapping[str, pd.DataFrame], models: Mapping, selected: Seque
 
 def _figure(svg: Path, captions: Path) -> dict:
     if svg.suffix != ".svg":
-        raise RespfmError(f"{svg}: the report embeds svg figures; give it the .svg file of this figure.")
+        raise RespfmError(f"{svg}: the report embeds svg figures; give it the .svg file of this figure")
     encoded = base64.b64encode(svg.read_bytes()).decode("ascii")
     return {
         "name": svg.stem,
@@ -141,5 +138,5 @@ def _inline(path: Path, closing: str) -> Markup:
     """A file of this repository for a style or script element, which knows no escapes."""
     text = path.read_text(encoding="utf-8")
     if closing in text.lower():
-        raise RespfmError(f"{path} contains {closing}, which would end its element; write it in two parts.")
+        raise RespfmError(f"{path} contains {closing}, which would end its element; write it in two parts")
     return Markup(text)

@@ -56,10 +56,10 @@ def result_table(
 ) -> pd.DataFrame:
     """Table 2, 3 or 4 of the paper beside this run's results, then the models that the paper does not have.
 
-    `scores` are what `scores.read_scores` returns, `tasks` those that this run evaluates; others get a status that names
-    their data set. `models` are all registry entries, `selected` the names of those that run, in the order of the
-    configuration. `metadata`, what `audit_files.best_metadata` returns, becomes the last row of Table 2. Returns a frame
-    with the columns COLUMNS.
+    `scores` are what `scores.read_scores` returns, `tasks` those that this run evaluates; others get a status that
+    names their data set. `models` are all registry entries, `selected` the names of those that run, in the order of the
+    configuration. `metadata`, what `audit_files.best_metadata` returns, becomes the last row of Table 2. Returns a
+    frame with the columns COLUMNS.
     """
     printed = paper.read_results(paper_dir, number)
     on_paper = printed.rename(columns=PRINTED).set_index(["key", "task"])[[*PRINTED.values()]].to_dict("index")

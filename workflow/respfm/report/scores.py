@@ -1,4 +1,4 @@
-"""Score files of the probes: what is half written or impossible is refused, not published."""
+"""Score files of the probes; what is half written or impossible is refused."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def read_scores(paths: Sequence[Path], tasks: Iterable[str] | None = None) -> pd
     """All rows of the given score files, in the given order.
 
     `tasks` are the tasks that the run knows; a file of any other task is an error. Raises RespfmError, naming
-    the file and the cure, for a file that is cut short, lacks columns or runs, or holds an AUROC outside [0, 1].
+    the file and the fix, for a file that is cut short, lacks columns or runs, or holds an AUROC outside [0, 1].
     """
     known = None if tasks is None else set(tasks)
     frames = [_read(Path(path), known) for path in paths]
@@ -72,4 +72,4 @@ def _parse(path: Path) -> pd.DataFrame:
 
 
 def _refused(path: Path, reason: str) -> RespfmError:
-    return RespfmError(f"{path}: this score file {reason}; nothing is published from it. Remove it and run again.")
+    return RespfmError(f"{path}: this score file {reason}; no table or figure is made from it. Remove it and run again")

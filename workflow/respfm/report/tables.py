@@ -34,18 +34,14 @@ def make_table(
 ) -> None:
     """Write one table of the paper to `stem`.csv (tidy, all runs), `stem`.md and `stem`.tex.
 
-    Args:
-        number: 1 (tasks), 2 (models), 3 (M2D ablations) or 4 (pre-training data).
-        protocol: "published" or "strict"; decides which layer is shown and how uncertainty is.
-        scores: score files of that protocol; not used by Table 1.
-        task_tables: task tables of that protocol by task name.
-        models: all registry entries; `selected` names those that this run evaluates, in order.
-        paper_dir: directory of the paper's numbers.
-        data_kind: "synthetic", "sample" or "full".
-        metadata_baselines: the audit's csv; its best AUROC per task becomes a row of the table.
+    `number` is 1 (tasks), 2 (models), 3 (M2D ablations) or 4 (pre-training data), else RespfmError; `protocol` decides
+    which layer is shown, and whether with deviations or intervals. `scores` are the score files of that protocol (none
+    for Table 1), `task_tables` its task tables by task name. `models` are all registry entries, `selected` names those
+    that this run evaluates, in order. `paper_dir` holds the paper's numbers. The best AUROC per task of
+    `metadata_baselines`, the audit's csv file, becomes a row of Table 2.
     """
     if number not in (1, 2, 3, 4):
-        raise RespfmError(f"The paper has no Table {number}; ask for 1, 2, 3 or 4.")
+        raise RespfmError(f"The paper has no Table {number}; ask for 1, 2, 3 or 4")
     if number == 1:
         frame = task_table(protocol, task_tables, paper_dir, data_kind)
     else:
