@@ -328,25 +328,6 @@ def test_a_worker_that_runs_out_of_memory_again_stops_the_job_with_the_cure(reco
     assert file_digest(tmp_path / "000.h5") == file_digest(tmp_path / "undisturbed.h5")
 
 
-def test_a_worker_killed_while_it_claims_its_place_does_not_stop_the_others(recordings, tmp_path, monkeypatch):
-    """The lock of the spool comes back from the dead."""
-    import fcntl
-
-    cache(recordings, tmp_path / "recordings", tmp_path / "undisturbed.h5")
-    lock, died = fcntl.lockf, tmp_path / "died"
-
-    def lock_and_die(fd, operation, *arguments):
-        lock(fd, operation, *arguments)
-        if operation == fcntl.LOCK_EX and not died.exists():
-            died.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    monkeypatch.setattr("fcntl.lockf", lock_and_die)
-    cache(recordings, tmp_path / "recordings", tmp_path / "000.h5", workers=3)
-    assert died.exists()
-    assert file_digest(tmp_path / "000.h5") == file_digest(tmp_path / "undisturbed.h5")
-
-
 @pytest.mark.parametrize("sent", [signal.SIGSEGV, signal.SIGABRT])
 def test_a_recording_that_crashes_the_decoder_is_quarantined_listed_and_counted(recordings, tmp_path, deadly, sent):
     deadly("05.wav", sent, times=1000)

@@ -1,7 +1,10 @@
 """Ordered parallel map over processes that may die."""
 
+import multiprocessing
 import os
 import signal
+import threading
+import time
 
 import pytest
 from respfm.workers import WorkerCrash, map_batches
@@ -37,6 +40,31 @@ def test_a_dying_process_costs_only_the_item_that_kills_it(workers):
     ]
 
 
+def test_a_process_killed_in_the_middle_of_an_answer_stops_no_other(tmp_path):
+    killed = tmp_path / "killed"
+
+    def answer(batch: list[int]) -> list[bytes]:
+        if 1 in batch and not killed.exists():
+            killed.touch()
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return [bytes([item]) * 10_000_000 for item in batch]
+
+    results = map_batches(answer, range(5), 1, 2)
+    found = [next(results)]
+    time.sleep(0.5)  # nobody reads, so that the answer is too long for the pipe
+    found += results
+    assert killed.exists()
+    assert [(answer[0], len(answer)) for answer in found] == [(item, 10_000_000) for item in range(5)]
+
+
 def test_exceptions_of_the_function_are_raised():
     with pytest.raises(ZeroDivisionError):
         list(map_batches(divide, range(-5, 5), 2, 2))
+
+
+def test_no_process_is_left_when_the_reader_stops():
+    results = map_batches(square, range(100), 7, 3)
+    next(results)
+    assert multiprocessing.active_children()
+    results.close()
+    assert not multiprocessing.active_children()

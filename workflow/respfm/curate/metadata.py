@@ -12,32 +12,10 @@ import pandas as pd
 from respfm.errors import RespfmError
 
 # What publishers, phones and recorders write; respfm.audio decodes them all.
-AUDIO_SUFFIXES = [
-    ".3g2",
-    ".3gp",
-    ".aac",
-    ".aif",
-    ".aifc",
-    ".aiff",
-    ".amr",
-    ".au",
-    ".caf",
-    ".flac",
-    ".m4a",
-    ".m4b",
-    ".mka",
-    ".mp2",
-    ".mp3",
-    ".mp4",
-    ".oga",
-    ".ogg",
-    ".opus",
-    ".rf64",
-    ".w64",
-    ".wav",
-    ".webm",
-    ".wma",
-]
+AUDIO_SUFFIXES = (
+    ".3g2", ".3gp", ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mp2",
+    ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav", ".webm", ".wma",
+)  # fmt: skip
 
 
 def walk_files(root: Path) -> Iterator[str]:
