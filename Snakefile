@@ -37,29 +37,9 @@ wildcard_constraints:
     table=one_of(plan.tables),
 
 
-# Seconds each, where a cluster would queue for minutes.
-localrules:
-    all,
-    retrieve_all,
-    curate_all,
-    audit_all,
-    pretrain_all,
-    embed_all,
-    probe_all,
-    report_all,
-    make_demo_corpus,
-    build_task,
-    make_table,
-    plot_layers,
-    plot_data_scale,
-    plot_agreement,
-    plot_audit,
-    plot_curves,
-    write_report,
-
-
 onstart:
-    refuse_beside_jobs()
+    with plain_errors():
+        slurm.refuse_beside_jobs(Path.cwd())
 
 
 include: "rules/retrieve.smk"

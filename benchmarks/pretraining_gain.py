@@ -25,6 +25,7 @@ from respfm.config.reading import read_yaml
 from respfm.config.settings import load_settings
 from respfm.curate.tasks import build_task
 from respfm.errors import RespfmError
+from respfm.probe import strict
 from respfm.probe.run import probe_task
 from tqdm import tqdm
 
@@ -105,7 +106,7 @@ def probe(plan: Plan, draws: int, cores: int) -> pd.DataFrame:
                 frame.to_parquet(table)
                 for model in plan.models:
                     embeddings = RESULTS / "embeddings" / "strict" / model / f"{dataset}.h5"
-                    probe_task(embeddings, table, entry, "strict", csv, threads=cores)
+                    probe_task(embeddings, table, entry, strict.probe, csv, threads=cores)
                     layers = pd.read_csv(csv)
                     scores.setdefault((name, draw), {})[model] = layers.loc[layers["chosen"], "auroc_test"].item()
     return pd.DataFrame(scores).T

@@ -5,13 +5,17 @@ Outputs: <results>/audit/{leakage,duplicates,metadata_baselines}.csv.
 Steps: audit_leakage, audit_metadata, audit_duplicates.
 """
 
+TASKS = expand("<results>/tasks/{protocol}/{task}.parquet", protocol=plan.protocols, task=plan.tasks)
+MIXTURES = expand("<results>/mixtures/{mixture}.parquet", mixture=plan.mixtures)
+RECORDINGS = expand("<results>/recordings/{dataset}.parquet", dataset=plan.task_datasets)
 
+
+# Recordings and patients that test and validation share with training data and mixtures.
 rule audit_leakage:
     input:
-        tasks=ALL_TASKS,
-        mixtures=results_of("mixtures/{name}.parquet", name=plan.mixtures),
-        recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
-        code=code("audit_leakage"),
+        tasks=TASKS,
+        mixtures=MIXTURES,
+        recordings=RECORDINGS,
     output:
         table="<results>/audit/leakage.csv",
     log:
@@ -23,15 +27,17 @@ rule audit_leakage:
     resources:
         mem_mb=memory(4),
         runtime=minutes(60),
+    params:
+        code=code("audit_leakage"),
     script:
         "../workflow/scripts/audit_leakage.py"
 
 
+# Scores of classifiers that see metadata and no sound.
 rule audit_metadata:
     input:
-        tasks=ALL_TASKS,
-        recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
-        code=code("audit_metadata"),
+        tasks=TASKS,
+        recordings=RECORDINGS,
     output:
         table="<results>/audit/metadata_baselines.csv",
     log:
@@ -43,17 +49,19 @@ rule audit_metadata:
     resources:
         mem_mb=memory(4),
         runtime=minutes(60),
+    params:
+        code=code("audit_metadata"),
     script:
         "../workflow/scripts/audit_metadata.py"
 
 
+# Recordings that sound the same on both sides of a split.
 rule audit_duplicates:
     input:
-        tasks=ALL_TASKS,
-        mixtures=results_of("mixtures/{name}.parquet", name=plan.mixtures),
-        recordings=results_of("recordings/{name}.parquet", name=plan.task_datasets),
-        sources=results_of("raw/{name}/.sources.json", name=plan.task_datasets),
-        code=code("audit_duplicates"),
+        tasks=TASKS,
+        mixtures=MIXTURES,
+        recordings=RECORDINGS,
+        sources=expand("<results>/raw/{dataset}/.sources.json", dataset=plan.task_datasets),
     output:
         table="<results>/audit/duplicates.csv",
     log:
@@ -66,6 +74,8 @@ rule audit_duplicates:
     resources:
         mem_mb=memory(4),
         runtime=minutes(60),
+    params:
+        code=code("audit_duplicates"),
     script:
         "../workflow/scripts/audit_duplicates.py"
 

@@ -6,13 +6,33 @@ Steps: cache_waveforms, extract_embeddings. What an unfinished embedding job has
 by all that decides the result, so that a job that is killed continues where it was five minutes before.
 """
 
+ENCODERS = {
+    name: family_module(plan.settings.models[name]["family"]) for name in [*plan.models, *plan.checkpoint_models()]
+}
 
-# Not temp(): a file that is made anew counts as changed, and one model's edit would embed with all of its rate again.
+
+def waveforms_of_model(wildcards):
+    """The cached waveforms of a data set at the rate of a model; nothing if its entry names none."""
+    rate = plan.waveform_rate(wildcards.model)
+    return f"<results>/waveforms/{wildcards.dataset}/{rate}.h5" if rate else []
+
+
+def weights_of_model(wildcards):
+    """The weights of a model under a protocol."""
+    run = plan.run_of(wildcards.model, wildcards.protocol)
+    return f"<results>/pretraining/{run}/encoder.safetensors" if run else checkpoint_of(wildcards.model)
+
+
+def tasks_of_statistics(wildcards):
+    """Strict task tables whose training recordings give the statistics that normalise a model's input."""
+    return expand("<results>/tasks/strict/{task}.parquet", task=plan.statistics_tasks(**dict(wildcards.items())))
+
+
+# Not temp(): a file that is made again counts as changed, and one model's edit would embed with all of its rate again.
 rule cache_waveforms:
     input:
         recordings="<results>/recordings/{dataset}.parquet",
         sources="<results>/raw/{dataset}/.sources.json",
-        code=code("cache_waveforms"),
     output:
         waveforms="<results>/waveforms/{dataset}/{rate}.h5",
     log:
@@ -27,7 +47,8 @@ rule cache_waveforms:
         runtime=minutes(60),
         disk_mb=16384,
     params:
-        cfg=parameters("cache_waveforms"),
+        cfg=as_json(parameters.cache_waveforms),
+        code=code("cache_waveforms"),
     script:
         "../workflow/scripts/cache_waveforms.py"
 
@@ -39,7 +60,6 @@ rule extract_embeddings:
         waveforms=waveforms_of_model,
         weights=weights_of_model,
         tasks=tasks_of_statistics,
-        code=code_by("extract_embeddings", encoder_of),
     output:
         embeddings="<results>/embeddings/{protocol}/{model}/{dataset}.h5",
     log:
@@ -55,9 +75,11 @@ rule extract_embeddings:
         gpu=GPUS,
         gres=gres(min(GPUS, 1)),
         device=DEVICE,
+        # Snakemake lowers `threads` to --cores; sums of PyTorch, and so the embeddings, must not depend on that.
         torch_threads=THREADS,
     params:
-        cfg=parameters("extract_embeddings"),
+        cfg=as_json(parameters.extract_embeddings),
+        code=code("extract_embeddings", model=ENCODERS),
     script:
         "../workflow/scripts/extract_embeddings.py"
 

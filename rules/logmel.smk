@@ -6,11 +6,15 @@ Steps: cache_logmel (paper section 2.3: 80 bands, 25 ms window, 10 ms hop), comp
 """
 
 
+def shards_of_mixture(wildcards):
+    """Log-mel shards of a mixture."""
+    return shards_of(plan.datasets_of(wildcards.mixture))
+
+
 rule cache_logmel:
     input:
         recordings="<results>/recordings/{dataset}.parquet",
         sources="<results>/raw/{dataset}/.sources.json",
-        code=code("cache_logmel"),
     output:
         shard="<results>/logmel/{dataset}/{shard}.h5",
     log:
@@ -25,16 +29,17 @@ rule cache_logmel:
         runtime=minutes(60),
         disk_mb=4096,
     params:
-        cfg=parameters("cache_logmel"),
+        cfg=as_json(parameters.cache_logmel),
+        code=code("cache_logmel"),
     script:
         "../workflow/scripts/cache_logmel.py"
 
 
+# Mean and standard deviation of the frames of a mixture.
 rule compute_statistics:
     input:
         mixture="<results>/mixtures/{mixture}.parquet",
         shards=shards_of_mixture,
-        code=code("compute_statistics"),
     output:
         statistics="<results>/statistics/{mixture}.json",
     log:
@@ -46,5 +51,7 @@ rule compute_statistics:
     resources:
         mem_mb=memory(4),
         runtime=minutes(120),
+    params:
+        code=code("compute_statistics"),
     script:
         "../workflow/scripts/compute_statistics.py"

@@ -6,11 +6,17 @@ Steps: probe_published (the published protocol), probe_strict (the strict one).
 """
 
 
+def embeddings_of_task(protocol):
+    """Embeddings of the task's data set under `protocol`."""
+    return lambda wildcards: (
+        f"<results>/embeddings/{protocol}/{wildcards.model}/{plan.settings.tasks[wildcards.task]['dataset']}.h5"
+    )
+
+
 rule probe_published:
     input:
         embeddings=embeddings_of_task("published"),
         task="<results>/tasks/published/{task}.parquet",
-        code=code("probe_published", "respfm.probe.published"),
     output:
         scores="<results>/scores/published/{model}/{task}.csv",
     log:
@@ -24,7 +30,8 @@ rule probe_published:
         mem_mb=memory(MEMORY_GB),
         runtime=minutes(60),
     params:
-        cfg=parameters("probe_published"),
+        cfg=as_json(parameters.probe_published),
+        code=code("probe_published"),
     script:
         "../workflow/scripts/probe_published.py"
 
@@ -33,7 +40,6 @@ rule probe_strict:
     input:
         embeddings=embeddings_of_task("strict"),
         task="<results>/tasks/strict/{task}.parquet",
-        code=code("probe_strict", "respfm.probe.strict"),
     output:
         scores="<results>/scores/strict/{model}/{task}.csv",
         predictions="<results>/scores/strict/{model}/{task}.predictions.parquet",
@@ -48,7 +54,8 @@ rule probe_strict:
         mem_mb=memory(MEMORY_GB),
         runtime=minutes(60),
     params:
-        cfg=parameters("probe_strict"),
+        cfg=as_json(parameters.probe_strict),
+        code=code("probe_strict"),
     script:
         "../workflow/scripts/probe_strict.py"
 

@@ -31,8 +31,8 @@ SMALL = {
 CONFIGURED = ("--configfile", "config/config.yaml", "small.yaml")
 ENCODER = "pretraining/demo_as/encoder.safetensors"
 FIGURE = "figures/layers_m2d_demo.svg"
-# What tells of a run itself: when, for how long, and of all code that there was.
-TELLING = re.compile(r"^(logs|benchmarks|\.code)/|/timing\.csv$|\.sources\.json|report\.html")
+# What tells of a run itself: when, and for how long.
+TELLING = re.compile(r"^(logs|benchmarks)/|/timing\.csv$|\.sources\.json|report\.html")
 
 
 class SmallDemo(Workspace):
@@ -166,7 +166,7 @@ STAGES = {
     "pretrain": {"pretrain_encoder"},
     "embed": {"extract_embeddings"},
     "probe": {"probe_published", "probe_strict"},
-    "publish": {"make_table", "compare_models", "plot_layers", "plot_curves", "plot_data_scale", "write_report"},
+    "publish": {"make_table", "compare_models", "plot_figure", "write_report"},
 }
 AIMED_AT = {rule for rules in STAGES.values() for rule in rules}
 TREES = ("curate_recordings", "cache_logmel", "pretrain_encoder", "extract_embeddings", "probe_published", "make_table")
@@ -314,7 +314,7 @@ def test_read_only_results(finished):
         style = ("resources/style/respfm.mplstyle", "\n", "\naxes.linewidth: 3\n")
         with finished.edited(*style):
             text = finished.failure(*finished.target(FIGURE))
-        assert "Write-protected output files for rule plot_layers" in text
+        assert "Write-protected output files for rule plot_figure" in text
     finally:
         subprocess.run(["umount", "--lazy", results], check=True)
     assert finished.digests() == before
@@ -349,7 +349,7 @@ def test_neither_a_failure_nor_damage_upstream_ever_reaches_a_figure(finished):
                 assert "ZeroDivisionError" in finished.failure(*careless)
             assert not encoder.exists()
             jobs = finished.pending()
-            assert {"pretrain_encoder", "extract_embeddings", "make_table", "plot_layers", "write_report"} <= set(jobs)
+            assert {"pretrain_encoder", "extract_embeddings", "make_table", "plot_figure", "write_report"} <= set(jobs)
     assert "pretrain_encoder" in finished.pending()
     assert re.search(r"! \d+ results are out of date .*; run snakemake to make them again", doctor(finished))
 

@@ -2,9 +2,11 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
+from respfm.config import parameters
 from respfm.jobs.code import PACKAGE_ROOT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -94,6 +96,13 @@ def test_every_script_belongs_to_a_rule_and_is_thin():
         assert f"rule {path.stem}:" in rules
         assert f"scripts/{path.name}" in rules
         assert len(path.read_text().splitlines()) <= 50, f"{path.name} is no thin script"
+
+
+def test_every_function_of_parameters_is_used():
+    rules = "".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    source = Path(parameters.__file__).read_text()
+    used = {*re.findall(r"\bparameters\.(\w+)", rules), *re.findall(r"\b(\w+)\(plan\)", source)}
+    assert set(re.findall(r"^def ([a-z]\w+)", source, re.MULTILINE)) <= used
 
 
 def test_files_stay_readable():

@@ -18,9 +18,7 @@ MODELS = ("logmel_stats", "hubert_random", "m2d_demo", "m2d_demo_meanpool", "m2d
 TASKS = tuple(f"T{number}" for number in range(5, 12))
 AFTER_PUBLISHED_SCORES = {
     "make_table": 3,
-    "plot_data_scale": 1,
-    "plot_agreement": 1,
-    "plot_audit": 1,
+    "plot_figure": 3,
     "write_report": 1,
     "all": 1,
 }
@@ -37,6 +35,18 @@ def demo(tmp_path_factory) -> Workspace:
 @pytest.fixture(scope="module")
 def results(demo) -> Path:
     return demo.root / "results" / "demo"
+
+
+def test_a_dry_run_writes_no_file(tmp_path):
+    def files():
+        """All but what Snakemake and Python keep for themselves."""
+        names = (path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+        return {name for name in names if not {".snakemake", "__pycache__"} & {*name.parts}}
+
+    workspace = Workspace(tmp_path)
+    before = files()
+    assert workspace.jobs()["all"] == 1
+    assert files() == before
 
 
 def test_every_table_figure_and_report_is_there(results):
@@ -115,7 +125,7 @@ CHANGES = {
     ),
     "a line of code in the published probe": (
         ("workflow/respfm/probe/published.py", "\nimport ", "\nEXTRA = 1\nimport "),
-        {"probe_published": 35, "plot_layers": 2, **AFTER_PUBLISHED_SCORES},
+        {"probe_published": 35, **AFTER_PUBLISHED_SCORES, "plot_figure": 5},
     ),
     "a line of code in one encoder": (
         ("workflow/respfm/encoders/speech.py", "\nimport ", "\nEXTRA = 1\nimport "),
@@ -123,8 +133,8 @@ CHANGES = {
             "extract_embeddings": 10,
             "probe_published": 7,
             "probe_strict": 7,
-            "plot_layers": 1,
             **AFTER_PUBLISHED_SCORES,
+            "plot_figure": 4,
             "make_table": 6,
             "compare_models": 1,
         },
@@ -135,36 +145,27 @@ CHANGES = {
             "extract_embeddings": 10,
             "probe_published": 7,
             "probe_strict": 7,
-            "plot_layers": 1,
             **AFTER_PUBLISHED_SCORES,
+            "plot_figure": 4,
             "make_table": 6,
             "compare_models": 1,
         },
     ),
     "one task's batch size": (
         ("config/tasks.yaml", "  epochs: 50\n", "  epochs: 40\n"),
-        {"probe_published": 5, "plot_layers": 2, **AFTER_PUBLISHED_SCORES},
+        {"probe_published": 5, **AFTER_PUBLISHED_SCORES, "plot_figure": 5},
     ),
     "the probe's epochs": (
         ("config/config.yaml", "device: cpu\n", "probe: {epochs: 7}\ndevice: cpu\n"),
-        {"probe_published": 35, "plot_layers": 2, **AFTER_PUBLISHED_SCORES},
+        {"probe_published": 35, **AFTER_PUBLISHED_SCORES, "plot_figure": 5},
     ),
     "the figures' style": (
         ("resources/style/respfm.mplstyle", "\n", "\naxes.linewidth: 3\n"),
-        {
-            "plot_layers": 2,
-            "plot_data_scale": 1,
-            "plot_agreement": 1,
-            "plot_audit": 1,
-            "plot_curves": 1,
-            "plot_embedding_map": 7,
-            "write_report": 1,
-            "all": 1,
-        },
+        {"plot_figure": 13, "write_report": 1, "all": 1},
     ),
     "one figure's code": (
         ("workflow/respfm/report/figures/curves.py", "\nimport ", "\nEXTRA = 1\nimport "),
-        {"plot_curves": 1, "write_report": 1, "all": 1},
+        {"plot_figure": 1, "write_report": 1, "all": 1},
     ),
     "the last pre-training run": (
         ("config/pretraining.yaml", "mixture: demo_as_resp_strict\n", "mixture: demo_as_resp_strict\n    seed: 9\n"),
@@ -174,7 +175,7 @@ CHANGES = {
             "probe_strict": 7,
             "make_table": 3,
             "compare_models": 1,
-            "plot_curves": 1,
+            "plot_figure": 1,
             "write_report": 1,
             "all": 1,
         },
@@ -248,11 +249,7 @@ def test_one_recording_runs_its_data_set_again(demo, results):
         "probe_strict": 5,
         "make_table": 7,
         "compare_models": 1,
-        "plot_layers": 2,
-        "plot_data_scale": 1,
-        "plot_agreement": 1,
-        "plot_audit": 1,
-        "plot_embedding_map": 1,
+        "plot_figure": 6,
         "write_report": 1,
         "all": 1,
     }
@@ -292,10 +289,26 @@ def test_a_model_of_ones_own_runs_alone(demo, results):
     ):
         jobs = demo.jobs()
         assert (jobs["extract_embeddings"], jobs["probe_published"], jobs["probe_strict"]) == (10, 7, 7)
-        assert not {"pretrain_encoder", "cache_logmel", "build_task", "plot_layers"} & set(jobs)
+        assert not {"pretrain_encoder", "cache_logmel", "build_task"} & set(jobs)
+        assert jobs["plot_figure"] == 3
         demo.snakemake("results/demo/scores/strict/mine/T10.csv")
     assert (results / "scores" / "strict" / "mine" / "T10.csv").is_file()
     assert demo.jobs() == {}
+
+
+def test_a_job_whose_code_is_edited_while_it_runs_is_made_again(demo):
+    edit = 'Path(__file__).write_text(Path(__file__).read_text() + "\\nEDITED = True\\n")'
+    text = OWN_ENCODER.replace("import torch", "from pathlib import Path\n\nimport torch")
+    (demo.root / "own_editor.py").write_text(text.replace("        pass\n", f"        {edit}\n"))
+    entry = "\neditor:\n  title: Editor\n  family: own_editor:Loudness\n  weights: none\n\nhubert_random:"
+    target = "results/demo/embeddings/strict/editor/kauh.h5"
+    with (
+        demo.edited("config/models.yaml", "\nhubert_random:", entry),
+        demo.edited("config/config.yaml", "models: [", "models: [editor, "),
+    ):
+        demo.snakemake(target)
+        assert "EDITED" in (demo.root / "own_editor.py").read_text()
+        assert demo.jobs(target) == {"extract_embeddings": 1}
 
 
 def test_weights_that_give_other_layers_than_the_registry_says_are_refused(demo, results):

@@ -216,8 +216,10 @@ def test_additions_fit_in(developer):
 
 
 def test_the_report_has_the_new_figure(developer):
-    jobs = developer.jobs("--forcerun", "plot_lengths", "--configfile", "config/config.yaml", "my.yaml")
-    assert (jobs["plot_lengths"], jobs["write_report"]) == (1, 1)
+    jobs = developer.jobs(
+        "--forcerun", "results/demo/figures/lengths.svg", "--configfile", "config/config.yaml", "my.yaml"
+    )
+    assert (jobs["plot_figure"], jobs["write_report"]) == (4, 1)
 
 
 def test_what_reproduction_cites_exists():

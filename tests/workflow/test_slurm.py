@@ -179,7 +179,7 @@ def test_only_the_gpu_stages_are_in_the_gpu_partition(demo, slurm):
 def test_downloads_tables_and_figures_run_where_snakemake_runs(demo, slurm):
     submitted = {job["Comment"].partition("_wildcards")[0].removeprefix("rule_") for job in slurm.jobs()}
     assert submitted >= {"curate_recordings", "cache_logmel", "pretrain_encoder", "extract_embeddings", "probe_strict"}
-    assert not submitted & {"make_demo_corpus", "retrieve_archive", "build_task", "make_table", "plot_layers"}
+    assert not submitted & {"make_demo_corpus", "retrieve_archive", "build_task", "make_table", "plot_figure"}
 
 
 def test_a_job_that_lacked_memory_is_tried_with_twice_as_much(demo, slurm):

@@ -36,6 +36,6 @@ with job(snakemake) as cfg:
         device=device,
         precision=cfg["precision"],
         attributes={key: cfg[key] for key in ("model", "dataset", "weights")},
-        states=states_of(snakemake.output.embeddings, snakemake.input, [cfg, device.type]),
+        states=states_of(snakemake.output.embeddings, snakemake.input, [cfg, snakemake.params.code, device.type]),
     )
     discard_states(snakemake.output.embeddings)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from respfm.jobs.job import job
+from respfm.probe.published import probe
 from respfm.probe.run import probe_task
 
 with job(snakemake) as cfg:
@@ -10,7 +11,7 @@ with job(snakemake) as cfg:
         Path(snakemake.input.embeddings),
         Path(snakemake.input.task),
         cfg["training"],
-        "published",
+        probe,
         Path(snakemake.output.scores),
         runs=cfg["runs"],
         seed=cfg["seed"],

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from respfm.config import parameters
 from respfm.config.plan import Plan
 from respfm.config.reading import merge, read_yaml
 from respfm.config.schema import read_schema
@@ -179,10 +180,10 @@ def test_parameters_hold_only_what_a_rule_needs():
     other["probe"] = {"epochs": 3}
     changed = Plan(load_settings(other, REPOSITORY))
     names = {"model": "m2d_demo", "task": "T5"}
-    assert plan.parameters("probe_published", **names) != changed.parameters("probe_published", **names)
-    assert plan.parameters("probe_strict", **names) == changed.parameters("probe_strict", **names)
+    assert parameters.probe_published(plan, **names) != parameters.probe_published(changed, **names)
+    assert parameters.probe_strict(plan, **names) == parameters.probe_strict(changed, **names)
     embed = {"protocol": "strict", "model": "m2d_demo", "dataset": "kauh"}
-    assert plan.parameters("extract_embeddings", **embed) == changed.parameters("extract_embeddings", **embed)
+    assert parameters.extract_embeddings(plan, **embed) == parameters.extract_embeddings(changed, **embed)
 
 
 def test_titles_run_nothing_again():
@@ -191,13 +192,13 @@ def test_titles_run_nothing_again():
     for entry in (renamed.datasets["esc10"], renamed.mixtures["demo_as"], renamed.runs["demo_as"]):
         assert entry["title"] != "renamed"
         entry["title"] = "renamed"
-    for rule, names in (
-        ("retrieve_archive", {"dataset": "esc10"}),
-        ("curate_recordings", {"dataset": "esc10"}),
-        ("build_mixture", {"mixture": "demo_as"}),
-        ("pretrain_encoder", {"run": "demo_as"}),
+    for takes, name in (
+        (parameters.retrieve_archive, "esc10"),
+        (parameters.curate_recordings, "esc10"),
+        (parameters.build_mixture, "demo_as"),
+        (parameters.pretrain_encoder, "demo_as"),
     ):
-        assert plan.parameters(rule, **names) == Plan(renamed).parameters(rule, **names)
+        assert takes(plan, name) == takes(Plan(renamed), name)
 
 
 def test_a_start_or_teacher_without_weights_is_refused_and_a_teacher_is_trained_first():
@@ -220,7 +221,7 @@ def test_a_start_or_teacher_without_weights_is_refused_and_a_teacher_is_trained_
 @pytest.mark.parametrize(("protocol", "again"), [("published", True), ("strict", False)])
 def test_only_the_published_crops_depend_on_the_seed(protocol, again):
     names = {"protocol": protocol, "model": "m2d_demo", "dataset": "kauh"}
-    before, after = (Plan(settings_with({"seed": seed})).parameters("extract_embeddings", **names) for seed in (0, 1))
+    before, after = (parameters.extract_embeddings(Plan(settings_with({"seed": seed})), **names) for seed in (0, 1))
     assert (before != after) == again
 
 

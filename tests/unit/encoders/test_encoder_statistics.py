@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from respfm.config import parameters
 from respfm.config.plan import Plan
 from respfm.config.reading import merge, read_yaml
 from respfm.config.settings import load_settings
@@ -63,6 +64,4 @@ def test_only_models_that_ask_for_it_are_normalised_by_training_recordings():
     assert plan.statistics_tasks("byola", "strict", "coughvid") == ["T5", "T6"]
     assert plan.statistics_tasks("byola", "published", "coughvid") == []
     assert plan.statistics_tasks("ast", "strict", "coughvid") == []
-    assert "data_statistics" not in plan.parameters(
-        "extract_embeddings", protocol="strict", model="msm_mae", dataset="kauh"
-    )
+    assert "data_statistics" not in parameters.extract_embeddings(plan, "strict", "msm_mae", "kauh")["options"]

@@ -1,12 +1,12 @@
 """Published models of config/models.yaml: their row of the paper, their file, and the options that loaders know."""
 
 import csv
-import json
 import re
 from dataclasses import replace
 
 import pytest
 import torch
+from respfm.config import parameters
 from respfm.config.plan import Plan
 from respfm.config.reading import merge, read_yaml
 from respfm.config.settings import load_settings
@@ -21,7 +21,6 @@ MODELS = read_yaml(REPOSITORY / "config" / "models.yaml")
 CONFIG = read_yaml(REPOSITORY / "config" / "config.yaml")
 SETTINGS = load_settings(CONFIG, REPOSITORY)
 DASHENG_12B = {"norm.weight": torch.empty(1536)} | {f"blocks.{i}.norm1.weight": torch.empty(1536) for i in range(40)}
-PROBES = ("probe_published", "probe_strict")
 PUBLISHED = [name for name, entry in MODELS.items() if entry["weights"] == "published"]
 
 
@@ -88,14 +87,15 @@ def test_the_layer_of_the_tables_is_one_of_those_named():
 
 
 def test_the_layer_of_the_tables_is_no_reason_to_embed_again():
-    names = {"model": "m2d_demo", "dataset": "kauh", "task": "T7", "protocol": "published"}
-
     def jobs(**change):
         entry = {key: value for key, value in SETTINGS.models["m2d_demo"].items() if key not in ("layers", *change)}
         plan = Plan(replace(SETTINGS, models=SETTINGS.models | {"m2d_demo": entry | change}))
-        rules = {"extract_embeddings": ("model", "dataset", "protocol"), "probe_published": ("model", "task")}
-        rules |= {"probe_strict": ("model", "task"), "plot_embedding_map": ("task",)}
-        return {rule: plan.parameters(rule, **{key: names[key] for key in keys}) for rule, keys in rules.items()}
+        return {
+            "extract_embeddings": parameters.extract_embeddings(plan, "published", "m2d_demo", "kauh"),
+            "probe_published": parameters.probe_published(plan, "m2d_demo", "T7"),
+            "probe_strict": parameters.probe_strict(plan, "m2d_demo", "T7"),
+            "embedding_map": parameters.embedding_map_figure(plan, "T7"),
+        }
 
     before, after = jobs(default_layer="block4"), jobs(default_layer="block2")
     assert {rule for rule in before if before[rule] != after[rule]} == {"probe_published", "probe_strict"}
@@ -107,8 +107,7 @@ def test_quirks_belong_to_the_published_protocol():
     plan = Plan(load_settings(config, REPOSITORY, "my.yaml"))
 
     def options(protocol, model, dataset="icbhi"):
-        parameters = plan.parameters("extract_embeddings", protocol=protocol, model=model, dataset=dataset)
-        return json.loads(parameters)["options"]
+        return parameters.extract_embeddings(plan, protocol, model, dataset)["options"]
 
     assert options("published", "htsat") == {"train_seed": 0}
     assert options("strict", "htsat") == {}
@@ -121,12 +120,12 @@ def test_quirks_belong_to_the_published_protocol():
 def test_the_sigmoid_of_dasheng_is_the_layer_of_the_published_protocol_alone():
     config = merge(CONFIG, {"models": ["dasheng"], "figures": {"layers": [], "embedding_map": ""}})
     plan = Plan(load_settings(config, REPOSITORY, "my.yaml"))
-    layers = {rule: json.loads(plan.parameters(rule, model="dasheng", task="T7"))["default_layer"] for rule in PROBES}
-    assert layers == {"probe_published": "sigmoid", "probe_strict": "block40"}
+    assert parameters.probe_published(plan, "dasheng", "T7")["default_layer"] == "sigmoid"
+    assert parameters.probe_strict(plan, "dasheng", "T7")["default_layer"] == "block40"
 
 
 @pytest.mark.parametrize(("first", "layer"), [("published", "sigmoid"), ("strict", "block40")])
 def test_a_map_shows_the_layer_of_the_protocol_whose_embeddings_it_reads(first, layer):
     change = {"models": ["dasheng"], "protocols": [first], "figures": {"layers": [], "embedding_map": "dasheng"}}
     plan = Plan(load_settings(merge(CONFIG, change), REPOSITORY, "my.yaml"))
-    assert json.loads(plan.parameters("plot_embedding_map", task="T7"))["models"]["dasheng"]["default_layer"] == layer
+    assert parameters.embedding_map_figure(plan, "T7")["models"]["dasheng"]["default_layer"] == layer

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from respfm.errors import RespfmError
-from respfm.probe import linear_probe, probe_task
+from respfm.probe import linear_probe, probe_task, published, strict
 
+PROBES = {"published": published.probe, "strict": strict.probe}
 TASK = {"title": "sex", "dataset": "corpus", "batch": 16, "epochs": 6, "candidates": 2}
 
 
@@ -46,7 +47,7 @@ def run(files, protocol="published", name="scores.csv", **options):
         files / "corpus.h5",
         files / "T9.parquet",
         TASK,
-        protocol,
+        PROBES[protocol],
         files / name,
         files / "predictions.parquet" if protocol == "strict" else None,
         **options,

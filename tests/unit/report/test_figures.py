@@ -24,15 +24,11 @@ from report_run import (
 )
 from respfm.errors import RespfmError
 from respfm.report import paper
-from respfm.report.figures.agreement import plot_agreement
-from respfm.report.figures.audit import plot_audit
-from respfm.report.figures.curves import plot_curves
-from respfm.report.figures.data_scale import plot_data_scale
-from respfm.report.figures.embedding_map import plot_embedding_map
-from respfm.report.figures.layers import plot_layers
+from respfm.report.figures import agreement, audit, curves, data_scale, embedding_map, layers
 from respfm.report.style import figure_style, spread, task_look
 
 TASKS = ["T7", "T8"]
+PRINTED = sorted(PAPER.glob("table?.csv"))
 
 
 def draw(name: str, root: Path, data_kind: str = "synthetic") -> pd.DataFrame:
@@ -40,30 +36,31 @@ def draw(name: str, root: Path, data_kind: str = "synthetic") -> pd.DataFrame:
     shown = {"data_kind": data_kind, "style": STYLE, "stem": root / "figures" / name}
     scored = {"scores": write_scores(root, TASKS), "models": MODELS} | shown
     if name.startswith("layers_"):
-        plot_layers(name.removeprefix("layers_"), paper_dir=PAPER, **scored)
+        layers.draw(model=name.removeprefix("layers_"), printed=PRINTED, **scored)
     elif name == "data_scale":
-        plot_data_scale(selected=SELECTED, paper_dir=PAPER, **scored)
+        data_scale.draw(selected=SELECTED, printed=PRINTED, **scored)
     elif name == "agreement":
-        plot_agreement(selected=SELECTED, paper_dir=PAPER, **scored)
+        agreement.draw(selected=SELECTED, printed=PRINTED, **scored)
     elif name == "audit":
-        audit = write_audit(root, TASKS)
-        audit.pop("duplicates")
-        plot_audit(**audit, mixtures={"published": ["resp"], "strict": []}, selected=SELECTED, **scored)
+        files = write_audit(root, TASKS)
+        files.pop("duplicates")
+        audit.draw(**files, mixtures={"published": ["resp"], "strict": []}, selected=SELECTED, **scored)
     elif name == "curves":
-        plot_curves(histories={run: write_history(root, run) for run in ("scratch", "further")}, **shown)
+        runs = ["scratch", "further"]
+        curves.draw(histories=[write_history(root, run) for run in runs], runs=runs, **shown)
     else:
-        draw_map(root, **shown)
+        draw_map(root, name.removeprefix("embedding_map_"), **shown)
     return pd.read_csv(root / "figures" / f"{name}.csv", dtype={"layer": str})
 
 
-def draw_map(root: Path, task: str = "T8", **shown) -> None:
-    table = root / "task.parquet"
-    task_frame(task).to_parquet(table)
-    files = {name: write_embeddings(root / f"{name}.h5", task_frame("T8"), name) for name in ("m2d", "hubert_random")}
-    plot_embedding_map(task, task_table=table, embeddings=files, models=MODELS, seed=0, **shown)
+def draw_map(root: Path, model: str, task: str = "T8", **shown) -> None:
+    labels = root / "task.parquet"
+    task_frame(task).to_parquet(labels)
+    embeddings = write_embeddings(root / f"{model}.h5", task_frame("T8"), model)
+    embedding_map.draw(task=task, labels=labels, embeddings=embeddings, model=model, models=MODELS, seed=0, **shown)
 
 
-NAMES = ["layers_m2d", "data_scale", "agreement", "audit", "curves", "embedding_map_T8"]
+NAMES = ["layers_m2d", "data_scale", "agreement", "audit", "curves", "embedding_map_m2d"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,22 +127,25 @@ def test_audit_shows_test_shares_and_the_best_metadata(tmp_path):
 
 
 def test_embedding_map_separates_what_the_embeddings_separate(tmp_path):
-    data = draw("embedding_map_T8", tmp_path)
-    assert data.groupby("model").size().tolist() == [120, 120]
-    centres = data[data["model"] == "m2d"].groupby("label")[["x", "y"]].agg(["mean", "std"])
+    data = draw("embedding_map_m2d", tmp_path)
+    assert set(data["model"]) == {"m2d"}
+    assert len(data) == 120
+    centres = data.groupby("label")[["x", "y"]].agg(["mean", "std"])
     assert abs(centres["x"]["mean"].diff().iloc[-1]) + abs(centres["y"]["mean"].diff().iloc[-1]) > 5
 
 
 def test_embedding_map_shows_the_layer_of_the_registry(tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, "m2d", MODELS["m2d"] | {"default_layer": "1"})
-    data = draw("embedding_map_T8", tmp_path).set_index("model")
-    apart = {model: np.ptp(points.groupby("label")["x"].mean()) for model, points in data.groupby("model")}
+    apart = {
+        model: np.ptp(draw(f"embedding_map_{model}", tmp_path).groupby("label")["x"].mean())
+        for model in ("m2d", "hubert_random")
+    }
     assert apart["m2d"] < 0.2 * apart["hubert_random"]
 
 
 def test_embedding_map_refuses_recordings_without_embedding(tmp_path):
     with pytest.raises(RespfmError, match=r"m2d\.h5: holds no embedding of T9-000 and 119 other recordings of T9"):
-        draw_map(tmp_path, "T9", data_kind="full", style=STYLE, stem=tmp_path / "figures" / "map")
+        draw_map(tmp_path, "m2d", "T9", data_kind="full", style=STYLE, stem=tmp_path / "figures" / "map")
     assert not (tmp_path / "figures").exists()
 
 
@@ -181,13 +181,13 @@ def test_no_module_of_the_report_imports_torch():
     subprocess.run([sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], check=True)
 
 
-@pytest.mark.parametrize("plot", [plot_data_scale, plot_agreement])
-def test_a_run_of_the_strict_protocol_alone_is_drawn_too(tmp_path, plot):
-    plot(
+@pytest.mark.parametrize("figure", [data_scale, agreement])
+def test_a_run_of_the_strict_protocol_alone_is_drawn_too(tmp_path, figure):
+    figure.draw(
         scores=write_scores(tmp_path, TASKS, protocol="strict"),
         models=MODELS,
         selected=SELECTED,
-        paper_dir=PAPER,
+        printed=PRINTED,
         data_kind="full",
         style=STYLE,
         stem=tmp_path / "figures" / "strict",
@@ -203,11 +203,11 @@ def test_a_protocol_answers_only_for_its_own_pre_training_lists(tmp_path):
 
 @pytest.mark.parametrize("runs", [["trained", "start"], ["start"]])
 def test_curves_of_a_run_without_epochs_are_empty(tmp_path, runs):
-    histories = {run: write_history(tmp_path, run) for run in runs}
-    header = histories["start"].read_text().splitlines()[0]
-    histories["start"].write_text(f"{header}\n")
+    histories = [write_history(tmp_path, run) for run in runs]
+    header = histories[-1].read_text().splitlines()[0]
+    histories[-1].write_text(f"{header}\n")
     stem = tmp_path / "figures" / "curves"
-    plot_curves(histories=histories, data_kind="synthetic", style=STYLE, stem=stem)
+    curves.draw(histories=histories, runs=runs, data_kind="synthetic", style=STYLE, stem=stem)
     numbers = pd.read_csv(stem.with_suffix(".csv"), comment="#")
     assert set(numbers["run"]) == {*runs} - {"start"}
     assert stem.with_suffix(".svg").stat().st_size > 0

@@ -25,7 +25,7 @@ from report_run import (
 from respfm.errors import RespfmError
 from respfm.files import digest
 from respfm.report import paper
-from respfm.report.figures.curves import plot_curves
+from respfm.report.figures import curves
 from respfm.report.provenance import git_commit, rule_costs
 from respfm.report.report import caption, write_report
 from respfm.report.tables import make_table
@@ -69,8 +69,8 @@ def build(root: Path, data_kind: str = "synthetic", models=MODELS) -> Path:
             **run,
         )
         tables.append(root / "tables" / f"{stem}.csv")
-    histories = {"demo": write_history(root, "demo")}
-    plot_curves(histories=histories, data_kind=data_kind, style=STYLE, stem=root / "figures" / "curves")
+    drawn = {"histories": [write_history(root, "demo")], "runs": ["demo"], "data_kind": data_kind}
+    curves.draw(**drawn, style=STYLE, stem=root / "figures" / "curves")
     write_report(
         root / "report.html",
         data_kind=data_kind,

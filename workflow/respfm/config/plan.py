@@ -9,12 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from respfm.config.settings import Settings
-from respfm.files import canonical_json
-from respfm.retrieve.registry import pieces_of
 
 LABEL_SOURCE = "opera"
-LEARNING = ("batch", "epochs", "candidates")
-DESCRIBING = ("title", "note", "citation")
 TABLE_SUFFIX = {"published": "", "strict": "_strict"}
 
 
@@ -150,103 +146,6 @@ class Plan:
         needed = [name for run in self.runs for name in (self.parent_model(run), self.teacher_model(run)) if name]
         return _unique([*own, *(name for name in needed if "file" not in self.settings.models[name])])
 
-    def parameters(self, rule: str, **names: str) -> str:
-        """Canonical JSON of exactly what a job of `rule` takes from the configuration."""
-        return canonical_json(getattr(self, f"_{rule}")(**names))
-
-    def _make_demo_corpus(self, dataset: str) -> dict:
-        return {**self.config["demo_corpus"], "files": self.settings.datasets[dataset]["files"]}
-
-    def _retrieve_archive(self, dataset: str) -> dict:
-        entry = self.settings.datasets[dataset]
-        return {
-            "entry": {key: entry[key] for key in ("how", "files") if key in entry},
-            "local": self.config["local"].get(dataset),
-            "mirror": self.mirrors(dataset),
-            **{key: self.config[key] for key in ("offline", "allow_partial", "downloads")},
-        }
-
-    def mirrors(self, dataset: str) -> list[dict]:
-        """Mirrors for `dataset`: the demo corpus made for it, then those of the configuration."""
-        if "demo_corpus" not in self.config:
-            return self.config["mirror"]
-        made = {"path": f"{self.config['results']}/mirror/{dataset}", "checksums": "MANIFEST.csv"}
-        return [made, *self.config["mirror"]]
-
-    def addresses(self, dataset: str) -> list[str]:
-        """Addresses of all remote files of `dataset`, the parts of a split archive one by one."""
-        files = self.settings.datasets[dataset]["files"]
-        return [piece.urls[0] for file in files for piece in pieces_of(file)]
-
-    def _curate_recordings(self, dataset: str) -> dict:
-        entry = self.settings.datasets[dataset]
-        return {
-            "kind": entry["kind"],
-            "options": entry["options"],
-            "expected": entry["expected"],
-            "allow_partial": self.config["allow_partial"],
-            "max_quarantine_share": self.config["max_quarantine_share"],
-        }
-
-    def _build_task(self, protocol: str, task: str) -> dict:
-        entry = self.settings.tasks[task]
-        return {
-            "task": {key: value for key, value in entry.items() if key not in (*LEARNING, *DESCRIBING)},
-            "seed": self.config["seed"],
-            "allow_partial": self.config["allow_partial"],
-        }
-
-    def _build_mixture(self, mixture: str) -> dict:
-        entry = {key: value for key, value in self.settings.mixtures[mixture].items() if key not in DESCRIBING}
-        return {"mixture": entry, "allow_partial": self.config["allow_partial"]}
-
-    def _cache_logmel(self, dataset: str, shard: str) -> dict:
-        options = dict(self.config["logmel"])
-        storage = {"dtype": options.pop("dtype"), "min_seconds": options.pop("min_seconds")}
-        return {
-            "definition": options,
-            **storage,
-            "shard": int(shard),
-            "shards": self.settings.datasets[dataset]["shards"],
-            "max_quarantine_share": self.config["max_quarantine_share"],
-        }
-
-    def _pretrain_encoder(self, run: str) -> dict:
-        return {key: value for key, value in self.settings.runs[run].items() if key not in DESCRIBING}
-
-    def _describe_needs(self) -> dict:
-        return self.config
-
-    def _retrieve_checkpoint(self, model: str) -> dict:
-        entry = self.settings.models[model]
-        shared = {key: self.config[key] for key in ("mirror", "offline", "downloads")}
-        return {"title": entry["title"], "checkpoint": entry["checkpoint"], **shared}
-
-    def _extract_embeddings(self, protocol: str, model: str, dataset: str) -> dict:
-        entry, embed = self.settings.models[model], self.config["embed"]
-        quirks, batch_size, precision = {}, embed["batch_size"], embed["precision"]
-        seed = 0  # strict embeddings draw nothing, so that another seed is no reason to make them again
-        if protocol == "published":
-            quirks = entry["published_options"] | entry["published_dataset_options"].get(dataset, {})
-            batch_size, precision = entry.get("published_batch", batch_size), "fp32"
-            seed = self.config["seed"]
-        return {
-            "family": entry["family"],
-            "layers": entry.get("layers"),
-            "weights": entry["weights"],
-            "options": {**entry["options"], **quirks},
-            "dataset": dataset,
-            "pool": self.settings.datasets[dataset]["pool"],
-            "protocol": protocol,
-            "model": model,
-            "seed": seed,
-            "batch_size": batch_size,
-            "precision": precision,
-        }
-
-    def _cache_waveforms(self, dataset: str, rate: str) -> dict:
-        return {"dataset": dataset, "pool": self.settings.datasets[dataset]["pool"], "sample_rate": int(rate)}
-
     def waveform_rate(self, model: str) -> int | None:
         """Sample rate of the cached waveforms that `model` hears; None if its entry names none."""
         return self.settings.models[model].get("sample_rate")
@@ -255,16 +154,6 @@ class Plan:
         """Tasks whose training recordings give the statistics that normalise the input of `model`."""
         by_training = self.settings.models[model]["statistics"] == "training"
         return self.tasks_of(dataset) if by_training and protocol == "strict" else []
-
-    def _probe_published(self, model: str, task: str) -> dict:
-        entry, options = self.settings.tasks[task], self.config["probe"]
-        training = {key: entry[key] for key in LEARNING}
-        training["epochs"] = options.get("epochs", training["epochs"])
-        layer = self.default_layer(model, "published")
-        return {"training": training, "runs": options["runs"], "seed": self.config["seed"], "default_layer": layer}
-
-    def _probe_strict(self, model: str, task: str) -> dict:
-        return {"seed": self.config["seed"], "default_layer": self.default_layer(model, "strict")}
 
     def default_layer(self, model: str, protocol: str) -> str | None:
         """The layer that tables and maps show under `protocol`; None for the one that the encoder itself prefers."""
@@ -284,14 +173,6 @@ class Plan:
             return self.protocols[0]
         return next(name for name, suffix in TABLE_SUFFIX.items() if table[len("table1") :] == suffix)
 
-    @property
-    def figures(self) -> list[str]:
-        """Figures 1 and 2 for the models asked for, and the further figures."""
-        layers = [f"layers_{model}" for model in self.config["figures"]["layers"]]
-        maps = [f"embedding_map_{task}" for task in self.tasks] if self.config["figures"]["embedding_map"] else []
-        curves = ["curves"] if self.runs else []
-        return [*layers, "data_scale", "agreement", "audit", *curves, *maps]
-
     def described_models(self) -> dict[str, dict]:
         """What tables and figures say about the models."""
         keys = (
@@ -299,44 +180,3 @@ class Plan:
             "heard_test_of",
         )
         return {name: {key: entry[key] for key in keys if key in entry} for name, entry in self.settings.models.items()}
-
-    def _published(self, **more: Any) -> dict:
-        shared = {"models": self.described_models(), "data_kind": self.config["data_kind"]}
-        return {**shared, "selected": self.models, **more}
-
-    def _make_table(self, table: str) -> dict:
-        number = int(table.removeprefix("table")[0])
-        return self._published(number=number, protocol=self.protocol_of_table(table), tasks=self.tasks)
-
-    def _compare_models(self) -> dict:
-        return self._published(tasks=self.tasks, seed=self.config["seed"])
-
-    def _plot_layers(self, model: str) -> dict:
-        described = self.described_models()[model]
-        return {"model": model, "models": {model: described}, "data_kind": self.config["data_kind"]}
-
-    def _plot_data_scale(self) -> dict:
-        return self._published()
-
-    def _plot_agreement(self) -> dict:
-        return self._published()
-
-    def _plot_audit(self) -> dict:
-        return self._published(mixtures={protocol: self.mixtures_under(protocol) for protocol in self.protocols})
-
-    def _plot_curves(self) -> dict:
-        return {"runs": self.runs, "data_kind": self.config["data_kind"]}
-
-    def _plot_embedding_map(self, task: str) -> dict:
-        model = self.config["figures"]["embedding_map"]
-        layer = self.default_layer(model, self.protocols[0])
-        return {
-            "task": task,
-            "model": model,
-            "models": {model: {**self.described_models()[model], "default_layer": layer}},
-            "data_kind": self.config["data_kind"],
-            "seed": self.config["seed"],
-        }
-
-    def _write_report(self) -> dict:
-        return self._published(config=self.config)

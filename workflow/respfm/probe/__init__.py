@@ -1,15 +1,19 @@
 """Linear probes on frozen embeddings, under the two protocols `published` and `strict`."""
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from respfm.errors import RespfmError
 from respfm.probe.data import ProbeData, ProbeOptions
-from respfm.probe.run import probe_layers, probe_task
+from respfm.probe.run import probe_task
 
 __all__ = ["linear_probe", "probe_task"]
+
+PROTOCOLS = ("published", "strict")
 
 
 def linear_probe(
@@ -44,5 +48,9 @@ def linear_probe(
     Returns one row per layer and run; `auroc_val` and `auroc_test` are macro one-vs-rest AUROCs in 0 to 1. Raises
     `RespfmError` if the input cannot be probed.
     """
+    if protocol not in PROTOCOLS:
+        raise RespfmError(f"protocol {protocol!r} is not known; it is {' or '.join(map(repr, PROTOCOLS))}")
     data = ProbeData.build(features, labels, split, task, layers, patients, order)
-    return probe_layers(data, protocol, ProbeOptions(runs, seed, device, threads))[0]
+    # By name, so that the code of one protocol is no part of the other's.
+    probe = importlib.import_module(f"respfm.probe.{protocol}").probe
+    return probe(data, ProbeOptions(runs, seed, device, threads))[0]

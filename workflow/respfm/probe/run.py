@@ -1,7 +1,6 @@
 """From an embedding file and a task table to a score file."""
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,15 @@ from respfm.files import atomic_path
 from respfm.probe.data import ProbeData, ProbeOptions
 
 READ_ROWS = 4096
-PROTOCOLS = ("published", "strict")
-
-
-def probe_layers(data: ProbeData, protocol: str, options: ProbeOptions) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Scores of every layer under a protocol and, under `strict`, the predictions of the test split."""
-    if protocol not in PROTOCOLS:
-        raise RespfmError(f"protocol {protocol!r} is not known; it is {' or '.join(map(repr, PROTOCOLS))}")
-    # By name, so that the code of one protocol is no part of the other's.
-    return importlib.import_module(f"respfm.probe.{protocol}").probe(data, options)
+Probe = Callable[[ProbeData, ProbeOptions], tuple[pd.DataFrame, pd.DataFrame | None]]
+"""`probe` of respfm.probe.published or .strict: scores of every layer and, of `strict`, test predictions."""
 
 
 def probe_task(
     embeddings_h5: Path,
     task_parquet: Path,
     task: Mapping[str, Any],
-    protocol: str,
+    probe: Probe,
     scores_csv: Path,
     predictions: Path | None = None,
     runs: int = 5,
@@ -38,7 +30,7 @@ def probe_task(
     threads: int = 1,
     default_layer: str | None = None,
 ) -> None:
-    """Probe every layer of an embedding file on the task of a task table, named after the table's file.
+    """`probe` every layer of an embedding file on the task of a task table, named after the table's file.
 
     `task` is the task's registry entry (`batch`, `epochs` and `candidates` are read). Writes the score file,
     whose column `default_layer` marks that layer, by default the one that the model itself prefers, and, under
@@ -63,7 +55,7 @@ def probe_task(
             patients=table["patient"].to_numpy(),
             order=table["order"].to_numpy() if "order" in table else None,
         )
-        scores, predicted = probe_layers(data, protocol, ProbeOptions(runs, seed, threads=threads))
+        scores, predicted = probe(data, ProbeOptions(runs, seed, threads=threads))
     if predicted is not None and predictions is not None:
         predicted.insert(0, "recording", table["recording"].to_numpy()[predicted.pop("row")])
         with atomic_path(predictions) as temporary:

@@ -12,18 +12,18 @@ from respfm.report.scores import protocol_of, read_scores
 from respfm.report.style import figure_style, new_figure, save_figure, task_look
 
 
-def plot_agreement(
+def draw(
     *,
     scores: Sequence[Path],
     models: Mapping[str, Mapping],
     selected: Sequence[str],
-    paper_dir: Path,
+    printed: Sequence[Path],
     data_kind: str,
     style: Path,
     stem: Path,
 ) -> None:
     """Points on the diagonal agree; the band is 0.01 on each side, bars are standard deviations over runs."""
-    data = agreement(scores, models, selected, paper_dir, data_kind)
+    data = agreement(scores, models, selected, printed[0].parent, data_kind)
     with figure_style(style) as colours:
         figure = new_figure(4.8, 4.9)
         axes = figure.add_subplot()

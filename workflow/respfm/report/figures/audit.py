@@ -16,7 +16,7 @@ SHARES = {"listed": "in a pre-training list", "same_patient": "patient in train"
 SCORES = {"metadata_auroc": "best metadata, no sound", "model_auroc": "best model of this run"}
 
 
-def plot_audit(
+def draw(
     *,
     leakage: Path,
     metadata_baselines: Path,

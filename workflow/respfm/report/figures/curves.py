@@ -1,7 +1,7 @@
 """Loss curves of all pre-training runs in one picture."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +12,13 @@ PANELS = {"loss": "Loss", "target_std": "Standard deviation of the target"}
 NUMBERS = defaultdict(lambda: "float64", step="int64")  # even in the history of a run of no epochs, which has no rows
 
 
-def plot_curves(*, histories: Mapping[str, Path], data_kind: str, style: Path, stem: Path) -> None:
+def draw(*, histories: Sequence[Path], runs: Sequence[str], data_kind: str, style: Path, stem: Path) -> None:
     """Loss and spread of the target's features over epochs; a spread near zero would mean collapse.
 
-    `histories` maps each run to its history.csv with the columns epoch, loss and target_std.
+    `histories` are the history.csv of `runs`, with the columns epoch, loss and target_std.
     """
-    data = pd.concat(pd.read_csv(path, dtype=NUMBERS).assign(run=run) for run, path in histories.items())
+    tables = [pd.read_csv(path, dtype=NUMBERS).assign(run=run) for run, path in zip(runs, histories, strict=True)]
+    data = pd.concat(tables)
     with figure_style(style) as colours:
         figure = new_figure(7.2, 3.2)
         for axes, (column, title) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):

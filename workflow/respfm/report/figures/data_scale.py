@@ -22,12 +22,12 @@ RESPIRATORY_ENTRIES = {
 """The paper's 14,127 respiratory list entries taken 0, 7, 15, 22, 29 and 36 times."""
 
 
-def plot_data_scale(
+def draw(
     *,
     scores: Sequence[Path],
     models: Mapping[str, Mapping],
     selected: Sequence[str],
-    paper_dir: Path,
+    printed: Sequence[Path],
     data_kind: str,
     style: Path,
     stem: Path,
@@ -36,7 +36,7 @@ def plot_data_scale(
 
     The x axis counts the respiratory list entries beside AudioSet's 2,005,132.
     """
-    data = data_scale(scores, models, selected, paper_dir, data_kind)
+    data = data_scale(scores, models, selected, printed[0].parent, data_kind)
     with figure_style(style) as colours:
         figure = new_figure(7.2, 4.4)
         panels = list(figure.subplots(2, 4, sharex=True).flat)

@@ -1,4 +1,4 @@
-"""Recordings of one task on a plane, one panel per model: neighbours sound alike to the model."""
+"""Recordings of one task on a plane: neighbours sound alike to the model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +15,12 @@ from respfm.report.style import MARKERS, figure_style, new_figure, save_figure
 MAX_POINTS = 1000
 
 
-def plot_embedding_map(
-    task: str,
+def draw(
     *,
-    task_table: Path,
-    embeddings: Mapping[str, Path],
+    task: str,
+    labels: Path,
+    embeddings: Path,
+    model: str,
     models: Mapping[str, Mapping],
     seed: int,
     data_kind: str,
@@ -28,31 +29,21 @@ def plot_embedding_map(
 ) -> None:
     """Standardise the default layer's embeddings, reduce to 50 principal components, then t-SNE to the plane.
 
-    At most MAX_POINTS recordings, drawn with `seed`, are shown. Raises RespfmError if a recording of the task has no
-    embedding.
+    `labels` is the table of `task`. At most MAX_POINTS of its recordings, drawn with `seed`, are shown. Raises
+    RespfmError if a recording of the task has no embedding.
     """
-    rows = pd.read_parquet(task_table, columns=["recording", "label", "label_name"])
+    rows = pd.read_parquet(labels, columns=["recording", "label", "label_name"])
     if len(rows) > MAX_POINTS:
         rows = rows.sample(MAX_POINTS, random_state=seed)
     rows = rows.sort_values("recording", ignore_index=True)
-    maps = [
-        rows.assign(model=model, **_project(_embeddings(path, layer, rows["recording"], task), seed))
-        for model, path in embeddings.items()
-        for layer in [models[model].get("default_layer")]
-    ]
-    data = pd.concat(maps, ignore_index=True)
+    vectors = _embeddings(embeddings, models[model].get("default_layer"), rows["recording"], task)
+    data = rows.assign(model=model, **_project(vectors, seed))
     with figure_style(style) as colours:
-        columns = min(3, len(embeddings))
-        lines = -(-len(embeddings) // columns)
-        figure = new_figure(max(3.6, 2.6 * columns), 2.6 * lines + 0.7)
-        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
-        for panel, (model, points) in zip(panels, data.groupby("model", sort=False), strict=False):
-            _draw(panel, points, colours)
-            panel.set_title(model_title(model, models), loc="center")
-        for panel in panels[len(embeddings) :]:
-            panel.set_axis_off()
-        handles = panels[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=3, title=task)
+        figure = new_figure(3.6, 3.3)
+        panel = figure.add_subplot()
+        _draw(panel, data, colours)
+        panel.set_title(model_title(model, models), loc="center")
+        figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=3, title=task)
         save_figure(figure, data, stem, data_kind)
 
 

@@ -15,12 +15,12 @@ from respfm.report.style import figure_style, new_figure, save_figure, spread, t
 INK = "#222222"
 
 
-def plot_layers(
-    model: str,
+def draw(
     *,
+    model: str,
     scores: Sequence[Path],
     models: Mapping[str, Mapping],
-    paper_dir: Path,
+    printed: Sequence[Path],
     data_kind: str,
     style: Path,
     stem: Path,
@@ -30,7 +30,7 @@ def plot_layers(
     The paper prints its Figures 1 and 2 without numbers; its Table 2 gives each model's value at one layer, which
     is drawn as an open symbol at the model's default layer.
     """
-    data = layer_means(model, scores, models[model], paper_dir)
+    data = layer_means(model, scores, models[model], printed[0].parent)
     with figure_style(style) as colours:
         figure = new_figure(7.2, 4.4)
         axes = figure.add_subplot()
