@@ -21,7 +21,7 @@ from respfm.cli.main import main
 from respfm.config.reading import read_yaml
 from respfm.errors import RespfmError
 from respfm.logmel.build import write_shard
-from respfm.logmel.mixture import QUIRKS
+from respfm.logmel.mixture import Quirk
 from respfm.retrieve.dataset import fetch_dataset
 from respfm.retrieve.download import Patience
 from workspace import REPOSITORY, SNAKEMAKE
@@ -104,7 +104,7 @@ mine:
 
 def test_all_quirks_can_be_named():
     schema = read_yaml(REPOSITORY / "config" / "schemas" / "pretraining.schema.yaml")
-    assert set(schema["$defs"]["run"]["properties"]["quirks"]["items"]["enum"]) == set(QUIRKS)
+    assert set(schema["$defs"]["run"]["properties"]["quirks"]["items"]["enum"]) == set(Quirk)
 
 
 def make_clone(root: Path) -> Path:

@@ -1,6 +1,7 @@
 """The recordings of a mixture inside their log-mel stores, and random crops of them."""
 
 import dataclasses
+import enum
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,17 +14,18 @@ from respfm.store import LogMelStore
 
 SILENCE = float(np.log(EPSILON))  # log-mel of digital silence
 
-# Published behaviour of the M2D reference that a run may ask for by name; the strict protocol has none of it.
-QUIRKS = {
-    "last_crop_never_drawn": "the last possible crop start of a recording is never drawn",
-    "loud_padding": "short recordings are padded with log-mel 0.0 instead of silence",
-    "same_order_every_epoch": "every epoch shows the same batches in the same order (single-process runs)",
-}
+
+class Quirk(enum.StrEnum):
+    """Published behaviour of the M2D reference that a run may ask for by name; the strict protocol has none of it."""
+
+    LAST_CROP_NEVER_DRAWN = enum.auto()
+    LOUD_PADDING = enum.auto()  # short recordings are padded with log-mel 0.0 instead of silence
+    SAME_ORDER_EVERY_EPOCH = enum.auto()  # as its single-process runs have it
 
 
 def crop_start(rng: np.random.Generator, length: int, frames: int, quirks: Sequence[str] = ()) -> int:
     """Uniform start of a crop of `frames` out of `length` frames; 0 for recordings that are not longer."""
-    starts = length - frames + ("last_crop_never_drawn" not in quirks)
+    starts = length - frames + (Quirk.LAST_CROP_NEVER_DRAWN not in quirks)
     return int(rng.integers(starts)) if starts > 1 else 0
 
 
@@ -124,7 +126,7 @@ class Recordings:
                 crops[place] = np.tile(clip, _copies(length, frames))[:, starts[place] :][:, :frames]
             else:
                 crops[place, :, :length] = clip
-                crops[place, :, length:] = 0.0 if "loud_padding" in quirks else SILENCE
+                crops[place, :, length:] = 0.0 if Quirk.LOUD_PADDING in quirks else SILENCE
         return crops
 
 

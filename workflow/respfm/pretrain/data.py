@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from respfm.errors import RespfmError
-from respfm.logmel.mixture import Recordings
+from respfm.logmel.mixture import Quirk, Recordings
 from respfm.pretrain import schedule
 
 ORDER, SAMPLE = range(2)
@@ -24,7 +24,7 @@ def generator(seed: int, stream: int, epoch: int, sample: int = 0) -> np.random.
 
 def epoch_order(samples: int, seed: int, epoch: int, quirks: Sequence[str] = ()) -> np.ndarray:
     """Permutation of the sample positions for one epoch."""
-    return generator(seed, ORDER, 0 if "same_order_every_epoch" in quirks else epoch).permutation(samples)
+    return generator(seed, ORDER, 0 if Quirk.SAME_ORDER_EVERY_EPOCH in quirks else epoch).permutation(samples)
 
 
 @dataclasses.dataclass(frozen=True)

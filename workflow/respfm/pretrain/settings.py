@@ -12,8 +12,8 @@ class Recipe:
 
     `model` holds the settings of M2DConfig; `batch_size` counts all ranks and accumulated parts; `base_lr` is for a
     batch of 256; `ema` is the decay of the target at the first and last step; `noise_ratio` the share of background
-    noise in power (M2D-X); `log_every` the steps per row of history.csv; `quirks` are named in
-    respfm.logmel.mixture.QUIRKS.
+    noise in power (M2D-X); `log_every` the steps per row of history.csv; `quirks` are those of
+    respfm.logmel.mixture.Quirk.
     """
 
     epochs: int
