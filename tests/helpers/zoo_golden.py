@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import zoo_formula
-from respfm.config.reading import read_yaml
 from respfm.encoders import load_encoder
-from workspace import REPOSITORY
+from respfm.encoders.registry import read_registry, resolve
 
-MODELS = read_yaml(REPOSITORY / "config" / "models.yaml")
+MODELS = read_registry()
 GOLDEN = Path(__file__).parents[1] / "golden" / "zoo"
 
 
@@ -59,5 +58,5 @@ def load_published(family: str, content: object, path: Path, **options):
         encoder = load_encoder(family, path, **options)
     finally:
         path.unlink()
-    assert encoder.sample_rate == MODELS[family]["sample_rate"]
+    assert encoder.sample_rate == resolve(MODELS[family], "strict").sample_rate
     return encoder

@@ -72,5 +72,5 @@ def test_atst_frame(tmp_path):
     alone = atst_frame.embed(padded, torch.tensor([36800]))["all"]
     assert relative_error(alone, golden["embedding_2p3_unpadded"]) < TOLERANCE
     assert atst_frame.embed(clip(2.3)[:, :10])["all"].shape == (1, 9216)
-    with pytest.raises(RespfmError, match=r"not base\.ckpt of ATST-Clip"):
+    with pytest.raises(RespfmError, match=r"model 'atst_clip': .* this is not the publisher's file"):
         load_published("atst_clip", content, path)

@@ -105,5 +105,5 @@ def test_silence_and_clicks(opera_gt):
 def test_files_that_are_missing_or_of_another_model(tmp_path):
     with pytest.raises(RespfmError, match=r"encoder-operaGT\.ckpt; get it from"):
         load_encoder("opera_gt")
-    with pytest.raises(RespfmError, match=r"not pretrained\.pth of AudioMAE"):
+    with pytest.raises(RespfmError, match=r"model 'audiomae': .* this is not the publisher's file"):
         load_published("audiomae", {"model": {"cls_token": torch.zeros(1, 1, 768)}}, tmp_path / "other.pth")

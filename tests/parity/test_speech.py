@@ -69,7 +69,7 @@ def test_clip_below_one_frame_is_filled_up(small):
 def test_foreign_file_is_refused(tmp_path):
     file = tmp_path / "pytorch_model.bin"
     torch.save({"conv.weight": torch.zeros(3)}, file)
-    with pytest.raises(RespfmError, match=re.escape(f"{file}: this is not pytorch_model.bin of HuBERT")):
+    with pytest.raises(RespfmError, match=re.escape(f"model 'hubert': {file}: this is not the publisher's file")):
         load_encoder("hubert", file)
 
 

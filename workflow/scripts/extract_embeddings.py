@@ -5,8 +5,8 @@ from respfm.curate.select import select
 from respfm.device import choose_device
 from respfm.embed.dataset import embed_dataset, training_recordings
 from respfm.embed.sums import discard_states, states_of
-from respfm.encoders import load_encoder
-from respfm.encoders.base import check_layers, check_statistics
+from respfm.encoders import load_family
+from respfm.encoders.base import check_statistics
 from respfm.jobs.job import job
 from respfm.jobs.memory import keep_freed_memory
 from respfm.recordings import read_recordings, read_tasks, usable
@@ -18,8 +18,7 @@ with job(snakemake) as cfg:
     keep_freed_memory()
     recordings = usable(read_recordings(snakemake.input.recordings))
     tasks = read_tasks(snakemake.input.tasks).values()
-    encoder = load_encoder(cfg["family"], weights_path(snakemake.input.get("weights")), **cfg["options"])
-    check_layers(cfg["model"], encoder, cfg["layers"])
+    encoder = load_family(cfg["family"], weights_path(snakemake.input.get("weights")), cfg["options"], cfg["model"])
     if tasks:
         check_statistics(cfg["model"], encoder)
     embed_dataset(

@@ -79,20 +79,6 @@ def test_embed_refuses_weights_that_are_not_the_published_ones(recordings, tmp_p
     assert "get it again, or give a checkpoint of your own" in error
 
 
-def test_embed_by_the_published_protocol_has_the_quirks_of_the_registry(recordings, tmp_path, monkeypatch):
-    asked = {}
-
-    def load(name, checkpoint, **options):
-        asked.update(options)
-        return load_encoder("logmel_stats")
-
-    monkeypatch.setattr("respfm.cli.embed.load_encoder", load)
-    (tmp_path / "any.ckpt").touch()
-    command = ["embed", str(recordings), "--model", "htsat", "--checkpoint", str(tmp_path / "any.ckpt")]
-    assert main([*command, "--device", "cpu", "--protocol", "published", "-o", str(tmp_path / "x.h5")]) == 0
-    assert asked == {"train_seed": 0}
-
-
 def test_store_shows_and_checks_a_shard(recordings, tmp_path, capsys):
     shard = tmp_path / "000.h5"
     write_shard(shard, ["a", "b"], [recordings / "a.wav", recordings / "b.wav"], {}, min_seconds=2.0)

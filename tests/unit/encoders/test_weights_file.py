@@ -6,10 +6,8 @@ import os
 import numpy as np
 import pytest
 import torch
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 from respfm.errors import RespfmError
-
-MODEL = Published("A Model", "model.ckpt", "https://example.org/model.ckpt")
 
 
 class Hook:
@@ -24,7 +22,7 @@ def saved(path, content):
 def test_options_and_scores_beside_the_weights_are_read(tmp_path):
     beside = {"args": argparse.Namespace(lr=0.1), "best": np.float64(0.4), "epoch": 3, "sampler": np.arange(3)}
     file = saved(tmp_path / "model.ckpt", {**beside, "state_dict": {"module.a": torch.ones(2, dtype=torch.float16)}})
-    state = MODEL.read(file, ["module."])
+    state = read_state(file, ["module."])
     assert list(state) == ["a"]
     assert state["a"].dtype == torch.float32
 
@@ -32,13 +30,13 @@ def test_options_and_scores_beside_the_weights_are_read(tmp_path):
 def test_foreign_object_is_refused_unless_trusted(tmp_path):
     file = saved(tmp_path / "model.ckpt", {"hook": Hook(), "state_dict": {"a": torch.ones(2)}})
     with pytest.raises(RespfmError, match="could run code; set `trust: true`"):
-        MODEL.read(file)
-    assert list(MODEL.read(file, trust=True)) == ["a"]
+        read_state(file)
+    assert list(read_state(file, trust=True)) == ["a"]
 
 
 def test_folder_of_the_hub_stands_for_its_weight_file(tmp_path):
     saved(tmp_path / "pytorch_model.bin", {"a": torch.ones(2)})
-    assert list(MODEL.read(tmp_path)) == ["a"]
+    assert list(read_state(tmp_path)) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -49,22 +47,14 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, content, words):
     file = tmp_path / "model.ckpt"
     file.write_bytes(content)
     with pytest.raises(RespfmError, match=words):
-        MODEL.read(file)
+        read_state(file)
 
 
 def test_half_a_download_is_refused(tmp_path):
     file = saved(tmp_path / "model.ckpt", {"a": torch.ones(1000)})
     os.truncate(file, 2000)
     with pytest.raises(RespfmError, match=r"incomplete or damaged \(2000 bytes\)"):
-        MODEL.read(file)
-
-
-@pytest.mark.parametrize("checkpoint", [None, "nowhere.ckpt"])
-def test_missing_file_is_named_with_its_source(tmp_path, checkpoint):
-    with pytest.raises(
-        RespfmError, match=r"A Model needs the checkpoint file model\.ckpt.* get it from https://example"
-    ):
-        MODEL.read(tmp_path / checkpoint if checkpoint else None)
+        read_state(file)
 
 
 @pytest.mark.parametrize(
@@ -77,5 +67,5 @@ def test_missing_file_is_named_with_its_source(tmp_path, checkpoint):
 )
 def test_wrong_architecture_is_refused(tmp_path, state, words):
     file = saved(tmp_path / "model.ckpt", state)
-    with pytest.raises(RespfmError, match=f"this is not model.ckpt of A Model: {words}"):
-        MODEL.fill(torch.nn.Linear(3, 2), MODEL.read(file), file)
+    with pytest.raises(RespfmError, match=f"this is not the publisher's file: {words}"):
+        fill(torch.nn.Linear(3, 2), read_state(file), file)

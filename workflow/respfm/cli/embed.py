@@ -2,23 +2,22 @@
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from respfm.config.reading import read_yaml
+from respfm.config.settings import Settings
 from respfm.curate.inspect import inspect_recordings
 from respfm.curate.metadata import audio_files
 from respfm.embed.dataset import embed_dataset, read_embeddings
-from respfm.encoders import FAMILIES, load_encoder
+from respfm.encoders import load_encoder, load_model
+from respfm.encoders.registry import resolve
 from respfm.errors import RespfmError, suggest
 from respfm.files import atomic_path
 from respfm.recordings import usable
 from respfm.retrieve.checksums import Expected, verify
-
-BATCH_SIZE = 16
 
 
 def list_audio(places: Sequence[Path]) -> pd.DataFrame:
@@ -41,29 +40,36 @@ def embed_recordings(
     out: Path,
     *,
     model: str,
+    settings: Settings,
     checkpoint: Path | None = None,
     layer: str = "all",
     protocol: str = "strict",
+    dataset: str | None = None,
     device: str = "auto",
-    registry: Path,
 ) -> None:
     """Write the embeddings of the recordings at `places` to `out`: .h5 holds all layers, .csv and .parquet one row
     per recording with a column per dimension of the chosen layer (or of all).
 
-    `model` is an entry of `registry` (config/models.yaml) or an encoder of the zoo. Recordings that cannot be used
-    are listed on stderr and left out.
+    `model` is one of `settings`, embedded as the workflow does under `protocol` (for `dataset`, if that has options of
+    its own), or `package.module:Class`. Recordings that cannot be used are listed on stderr and left out.
     """
     from respfm.device import choose_device
 
     if out.suffix not in (".h5", ".csv", ".parquet"):
         raise RespfmError(f"{out}: write embeddings to a file .h5, .csv or .parquet")
-    models = read_yaml(registry)
-    if ":" not in model and model not in {*models, *FAMILIES}:
-        raise RespfmError(f"model {model!r} does not exist; {suggest(model, {*models, *FAMILIES})}")
-    entry = models.get(model, {})
-    _check_weights(model, entry, checkpoint)
-    quirks = entry.get("published_options", {}) if protocol == "published" else {}
-    encoder = load_encoder(entry.get("family", model), checkpoint, **(entry.get("options", {}) | quirks))
+    if dataset is not None and dataset not in settings.datasets:
+        raise RespfmError(f"data set {dataset!r} does not exist; {suggest(dataset, settings.datasets)}")
+    embed = settings.config["embed"]
+    batch_size = None
+    if ":" in model:
+        encoder = load_encoder(model, checkpoint)
+    elif model in settings.models:
+        entry = settings.models[model]
+        _check_published(entry, checkpoint)
+        encoder = load_model(model, entry, checkpoint, protocol, dataset)
+        batch_size = resolve(entry, protocol).batch_size
+    else:
+        raise RespfmError(f"model {model!r} does not exist; {suggest(model, settings.models)}")
     chosen = list(encoder.layers) if layer == "all" else [layer]
     if not set(chosen) <= set(encoder.layers):
         raise RespfmError(f"{model} has no layer {layer!r}; choose all or one of {', '.join(encoder.layers)}")
@@ -81,8 +87,10 @@ def embed_recordings(
             Path("/"),
             protocol,
             target,
-            batch_size=entry.get("published_batch", BATCH_SIZE) if protocol == "published" else BATCH_SIZE,
+            seed=settings.config["seed"],
+            batch_size=batch_size or embed["batch_size"],
             device=choose_device(device),
+            precision=embed["precision"],
             attributes={"model": model},
             layers=chosen,
         )
@@ -90,28 +98,18 @@ def embed_recordings(
             _write_table(temporary, target, chosen)
 
 
-def _check_weights(model: str, entry: dict[str, Any], checkpoint: Path | None) -> None:
-    """Raise RespfmError that says where the weights of a registry entry are to be had, if they were not given, or that
-    they are not the published ones."""
+def _check_published(entry: Mapping[str, Any], checkpoint: Path | None) -> None:
+    """Raise RespfmError if `checkpoint` is not the published file of `entry`, where its digest is known."""
     published = entry.get("checkpoint")
-    if checkpoint is not None:
-        if published and not published.get("unpack") and checkpoint.is_file():
-            known = {key: published.get(key) for key in ("bytes", "sha256", "md5")}
-            try:
-                verify(checkpoint, Expected(**known))
-            except RespfmError as error:
-                raise RespfmError(
-                    f"{error} It is not what the publisher of {entry['title']} has at {published['url']}: "
-                    "get it again, or give a checkpoint of your own an entry of its own in config/models.yaml"
-                ) from error
+    if checkpoint is None or published is None or published.get("unpack") or not checkpoint.is_file():
         return
-    if entry.get("weights") not in ("published", "own") and "run" not in entry:
-        return
-    if published:
-        source = f"get {published['url']} (licence: {published['licence']}) and name the file"
-    else:
-        source = f"name the encoder.safetensors of its pre-training run ({entry['run']})"
-    raise RespfmError(f"model {model!r} needs weights; {source} with --checkpoint")
+    try:
+        verify(checkpoint, Expected(**{key: published.get(key) for key in ("bytes", "sha256", "md5")}))
+    except RespfmError as error:
+        raise RespfmError(
+            f"{error} It is not what the publisher of {entry['title']} has at {published['url']}: get it again, or "
+            "give a checkpoint of your own an entry of its own under `add: {models: ...}`"
+        ) from error
 
 
 def _write_table(out: Path, embeddings: Path, layers: Sequence[str]) -> None:

@@ -63,11 +63,12 @@ def _embed(arguments: argparse.Namespace) -> None:
         arguments.recordings,
         arguments.out,
         model=arguments.model,
+        settings=_settings(arguments.configfile),
         checkpoint=arguments.checkpoint,
         layer=arguments.layer,
         protocol=arguments.protocol,
+        dataset=arguments.dataset,
         device=arguments.device,
-        registry=REPOSITORY / "config" / "models.yaml",
     )
 
 
@@ -96,12 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     store = add("store", _store, "show or check shards of the log-mel store", configured=False)
     store.add_argument("action", choices=["show", "check"])
     store.add_argument("shards", nargs="+", help="files logmel/<dataset>/<shard>.h5")
-    embed = add("embed", _embed, "embed your own recordings", configured=False)
+    embed = add("embed", _embed, "embed your own recordings")
     embed.add_argument("recordings", nargs="+", type=Path, help="files or folders, any format and rate")
-    embed.add_argument("--model", required=True, help="a model of config/models.yaml, or package.module:Class")
+    embed.add_argument("--model", required=True, help="a model of the configuration, or package.module:Class")
     embed.add_argument("--checkpoint", type=Path, help="the publisher's file, or your encoder.safetensors")
     embed.add_argument("--layer", default="all", help="a layer's name, or all")
     embed.add_argument("--protocol", choices=["strict", "published"], default="strict")
+    embed.add_argument("--dataset", help="data set whose published options count, as in the workflow")
     embed.add_argument("--device", default="auto")
     embed.add_argument("-o", "--out", required=True, type=Path, help="a file .h5, .csv or .parquet")
     return parser

@@ -86,25 +86,19 @@ def cache_waveforms(plan: Plan, dataset: str, rate: str) -> dict[str, Any]:
 
 def extract_embeddings(plan: Plan, protocol: str, model: str, dataset: str) -> dict[str, Any]:
     """The encoder with its options under the protocol, and how recordings are passed through it."""
-    entry, embed = plan.settings.models[model], plan.config["embed"]
-    quirks, batch_size, precision = {}, embed["batch_size"], embed["precision"]
-    seed = 0  # strict embeddings draw nothing, so another seed is no reason to make them again
-    if protocol == "published":
-        quirks = entry["published_options"] | entry["published_dataset_options"].get(dataset, {})
-        batch_size, precision = entry.get("published_batch", batch_size), "fp32"
-        seed = plan.config["seed"]
+    resolved, embed, published = plan.model(model, protocol, dataset), plan.config["embed"], protocol == "published"
     return {
-        "family": entry["family"],
-        "layers": entry.get("layers"),
-        "weights": entry["weights"],
-        "options": {**entry["options"], **quirks},
+        "family": resolved.family,
+        "options": resolved.options,
+        "weights": plan.settings.models[model]["weights"],
         "dataset": dataset,
         "pool": plan.settings.datasets[dataset]["pool"],
         "protocol": protocol,
         "model": model,
-        "seed": seed,
-        "batch_size": batch_size,
-        "precision": precision,
+        # Strict embeddings draw nothing, so another seed is no reason to make them again.
+        "seed": plan.config["seed"] if published else 0,
+        "batch_size": resolved.batch_size or embed["batch_size"],
+        "precision": "fp32" if published else embed["precision"],
     }
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from respfm.config.settings import Settings
+from respfm.encoders.registry import Model, resolve
 
 LABEL_SOURCE = "opera"
 TABLE_SUFFIX = {"published": "", "strict": "_strict"}
@@ -93,6 +94,10 @@ class Plan:
         """All data sets to retrieve: those with recordings and the benchmark's label arrays."""
         return [*self.datasets, LABEL_SOURCE]
 
+    def model(self, name: str, protocol: str, dataset: str | None = None) -> Model:
+        """What model `name` is under `protocol` and for `dataset`."""
+        return resolve(self.settings.models[name], protocol, dataset)
+
     def run_of(self, model: str, protocol: str) -> str | None:
         """The pre-training run that gives `model` its weights under `protocol`."""
         run = self.settings.models[model].get("run")
@@ -147,8 +152,8 @@ class Plan:
         return _unique([*own, *(name for name in needed if "file" not in self.settings.models[name])])
 
     def waveform_rate(self, model: str) -> int | None:
-        """Sample rate of the cached waveforms that `model` hears; None if its entry names none."""
-        return self.settings.models[model].get("sample_rate")
+        """Sample rate of the cached waveforms that `model` takes; None if only its own class knows it."""
+        return self.model(model, "strict").sample_rate
 
     def statistics_tasks(self, model: str, protocol: str, dataset: str) -> list[str]:
         """Tasks whose training recordings give the statistics that normalise the input of `model`."""
@@ -157,9 +162,7 @@ class Plan:
 
     def default_layer(self, model: str, protocol: str) -> str | None:
         """The layer that tables and maps show under `protocol`; None for the one that the encoder itself prefers."""
-        entry = self.settings.models[model]
-        quirks = entry["published_options"] if protocol == "published" else {}
-        return quirks.get("default_layer", entry.get("default_layer"))
+        return self.model(model, protocol).default_layer
 
     @property
     def tables(self) -> list[str]:

@@ -3,8 +3,7 @@
 Every complaint is one sentence that names the file and the key, what is wrong, and the nearest valid choice.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +58,6 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
     for dataset in registry["datasets"].values():
         if isinstance(listed := dataset["files"], dict):
             dataset["files"] = read_manifest(folder / listed["manifest"], listed["base"])
-    for model in registry["models"].values():
-        if "layers" in model:
-            model["layers"] = _layer_names(model["layers"])
     for name, run in registry["pretraining"]["runs"].items():
         run.setdefault("model", {})
         _check_network(run["model"], f"config/pretraining.yaml (with {source} applied): runs.{name}.model")
@@ -103,17 +99,6 @@ def _check_network(model: Mapping[str, Any], where: str) -> None:
         raise RespfmError(f"{where}: {error}") from error
 
 
-def _layer_names(patterns: Sequence[str]) -> list[str]:
-    """Names of layers, of which `block1..12` stands for twelve."""
-    names: list[str] = []
-    for pattern in patterns:
-        if span := re.fullmatch(r"(.*?)(\d+)\.\.(\d+)", pattern):
-            names += (f"{span[1]}{number}" for number in range(int(span[2]), int(span[3]) + 1))
-        else:
-            names.append(pattern)
-    return names
-
-
 def _apply_threshold(part: dict, curation: Mapping) -> None:
     """Give a part that takes coughs above a threshold the configuration's threshold and the count that it leaves."""
     if "min_cough_detected" in part["where"]:
@@ -149,8 +134,6 @@ def _cross_check(settings: Settings, source: str) -> None:
     for name, model in settings.models.items():
         if "file" in model and not Path(model["file"]).is_file():
             raise RespfmError(f"{source}: {name}: file is {model['file']!r}, where no checkpoint is; correct the path")
-        if "layers" in model and "default_layer" in model:
-            _require(model["default_layer"], model["layers"], f"config/models.yaml: {name}: default_layer")
         run = model.get("run")
         for protocol, one in run.items() if isinstance(run, dict) else [("", run)]:
             if one is not None:

@@ -1,75 +1,86 @@
-"""The model zoo: every encoder by name, each family in a module that is imported only when asked for."""
+"""The model zoo: every model of config/models.yaml by name, each family in a module imported only when asked for."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from respfm.encoders.registry import read_registry, resolve, weights_needed
 from respfm.errors import RespfmError, suggest
 
-FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "logmel_stats": ("logmel_stats", {}),
-    "wav2vec2": ("speech", {"architecture": "wav2vec2"}),
-    "hubert": ("speech", {"architecture": "hubert"}),
-    "wavlm": ("speech", {"architecture": "wavlm"}),
-    "ast": ("ast", {}),
-    "beats": ("beats", {}),
-    "htsat": ("htsat", {"architecture": "htsat"}),
-    "laion_clap": ("htsat", {"architecture": "laion_clap"}),
-    "clap_2023": ("htsat", {"architecture": "clap_2023"}),
-    "opera_ct": ("htsat", {"architecture": "opera_ct"}),
-    "m2d": ("m2d", {}),
-    "m2d_resp": ("m2d", {}),
-    "m2d_meanpool": ("m2d", {"pooling": "mean"}),
-    "m2d_ftas": ("m2d", {"input_size": (80, 1001)}),
-    "m2d_clap": ("m2d", {}),
-    "m2d_s": ("m2d", {"patch_size": (80, 2)}),
-    "m2d_40ms": ("m2d", {"input_size": (80, 200), "patch_size": (16, 4)}),
-    "m2d_20ms": ("m2d", {"patch_size": (80, 2)}),
-    "msm_mae": ("m2d", {}),
-    "cnn14": ("cnn14", {}),
-    "clap_2022": ("cnn14", {"architecture": "clap_2022"}),
-    "byola": ("byola", {}),
-    "byola_v2": ("byola", {"version": 2}),
-    "atst_clip": ("atst", {"architecture": "clip"}),
-    "atst_frame": ("atst", {"architecture": "frame"}),
-    "audiomae": ("audiomae", {}),
-    "opera_gt": ("opera_gt", {}),
-    "ced": ("dasheng", {"architecture": "ced", "batch_floor": True}),
-    "dasheng": ("dasheng", {}),
-    "openl3": ("openl3", {}),
-}
+if TYPE_CHECKING:
+    from respfm.encoders.base import Encoder
 
 
-def family_module(name: str) -> str:
-    """Dotted name of the module that implements encoder `name`, for example `respfm.encoders.m2d`."""
-    if ":" in name:
-        return name.partition(":")[0]
-    if name not in FAMILIES:
-        raise RespfmError(f"encoder {name!r} is not known; {suggest(name, FAMILIES)}")
-    return f"{__name__}.{FAMILIES[name][0]}"
+def load_encoder(
+    name: str,
+    checkpoint: str | Path | None = None,
+    protocol: str = "strict",
+    dataset: str | None = None,
+    **options: Any,
+) -> "Encoder":
+    """Load model `name` with the weights of `checkpoint` (the publisher's own file) in evaluation mode.
 
-
-def load_encoder(name: str, checkpoint: str | Path | None = None, **options: Any):
-    """Load encoder `name` with the weights of `checkpoint` (the publisher's own file) in evaluation mode.
-
-    `name` is one of FAMILIES or `package.module:Class`, which is called as `Class(checkpoint, **options)`.
+    `name` is an entry of config/models.yaml, or `package.module:Class`, which is called as `Class(checkpoint,
+    **options)`. Of an entry it is what the workflow loads under `protocol` ("published" or "strict") for `dataset`;
+    `options` are laid over those of the entry. Raises RespfmError, which names the model.
     """
     if ":" in name:
-        module, _, attribute = name.partition(":")
-        try:
-            factory = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise RespfmError(
-                f"encoder {name!r} cannot be imported: {error}; name it `module:Class` and put its folder on PYTHONPATH"
-            ) from error
-        return _own_encoder(name, factory, checkpoint, options)
-    family = importlib.import_module(family_module(name))
-    return family.load(Path(checkpoint) if checkpoint is not None else None, **{**FAMILIES[name][1], **options})
+        return _own_encoder(name, checkpoint, options)
+    registry = read_registry()
+    if name not in registry:
+        raise RespfmError(f"model {name!r} does not exist; {suggest(name, registry)}")
+    return load_model(name, registry[name], checkpoint, protocol, dataset, **options)
 
 
-def _own_encoder(name: str, factory: Any, checkpoint: str | Path | None, options: dict[str, Any]):
+def load_model(
+    name: str,
+    entry: Mapping[str, Any],
+    checkpoint: str | Path | None = None,
+    protocol: str = "strict",
+    dataset: str | None = None,
+    **options: Any,
+) -> "Encoder":
+    """`load_encoder` for an `entry` that need not be in config/models.yaml; `checkpoint` is its `file` by default."""
+    model = resolve(entry, protocol, dataset)
+    options = model.options | options
+    checkpoint = checkpoint or entry.get("file")
+    needed = None if "random_seed" in options else weights_needed(entry)
+    if needed and (checkpoint is None or not Path(checkpoint).exists()):
+        lost = "" if checkpoint is None else f"{checkpoint}: there is no such checkpoint file; "
+        raise RespfmError(f"{lost}model {name!r} needs the checkpoint file {needed}; name it as `checkpoint`")
+    return load_family(model.family, checkpoint, options, name)
+
+
+def load_family(family: str, checkpoint: str | Path | None, options: Mapping[str, Any], model: str) -> "Encoder":
+    """The encoder that `family`, a module of this package or `package.module:Class`, makes of `checkpoint`.
+
+    Raises RespfmError, which names `model`.
+    """
+    try:
+        if ":" in family:
+            return _own_encoder(family, checkpoint, options)
+        module = importlib.import_module(family_module(family))
+        return module.load(None if checkpoint is None else Path(checkpoint), **options)
+    except RespfmError as error:
+        raise RespfmError(f"model {model!r}: {error}") from error
+
+
+def family_module(family: str) -> str:
+    """Dotted name of the module of a family, for example `respfm.encoders.m2d`."""
+    return family.partition(":")[0] if ":" in family else f"{__name__}.{family}"
+
+
+def _own_encoder(name: str, checkpoint: str | Path | None, options: Mapping[str, Any]) -> "Encoder":
     from respfm.encoders.base import check_encoder, foreign_failure
 
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RespfmError(
+            f"{name!r} cannot be imported: {error}; name it `module:Class` and put its folder on PYTHONPATH"
+        ) from error
     try:
         encoder = factory(checkpoint, **options)
     except RespfmError:

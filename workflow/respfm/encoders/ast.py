@@ -14,15 +14,9 @@ from transformers import ASTConfig, ASTModel
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import fit_statistics, kaldi_fbank
 from respfm.encoders.names import rename, split_joint
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 from respfm.errors import RespfmError
 
-PUBLISHED = Published(
-    "AST",
-    "audioset_10_10_0.4593.pth",
-    "https://github.com/YuanGongND/ast or, the same weights in model.safetensors, "
-    "https://huggingface.co/MIT/ast-finetuned-audioset-10-10-0.4593",
-)
 SHORTEST = 400 + 15 * 160
 LONGEST = 16 * 10240
 AUDIOSET_STATISTICS = (-4.2677393, 4.5689974)
@@ -98,9 +92,9 @@ def load(
     trust: bool = False,
 ) -> ASTEncoder:
     """Load the authors' .pth or the hub's weight file of AST."""
-    state = PUBLISHED.read(checkpoint, ["module.", "v.", "audio_spectrogram_transformer."], trust=trust)
+    state = read_state(checkpoint, ["module.", "v.", "audio_spectrogram_transformer."], trust=trust)
     state = rename(rename(split_joint(state, "qkv", ("q_proj", "k_proj", "v_proj")), _NAMES), _HUB_NAMES)
     with torch.device("meta"):
         network = ASTModel(ASTConfig(layer_norm_eps=1e-6))
-    PUBLISHED.fill(network, state, checkpoint, unused=r"(mlp_|head|head_dist|classifier).*")
+    fill(network, state, checkpoint, unused=r"(mlp_|head|head_dist|classifier).*")
     return ASTEncoder(network, norm_stats, default_layer)

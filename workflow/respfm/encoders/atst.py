@@ -13,11 +13,8 @@ from torch.nn import functional as F
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import in_float32
 from respfm.encoders.train_mode import training_behaviour
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 
-SOURCE = "https://github.com/Audio-WestlakeU/audiossl"
-CLIP = Published("ATST-Clip", "base.ckpt", SOURCE)
-FRAME = Published("ATST-Frame", "atstframe_base.ckpt", SOURCE)
 SAMPLE_RATE, N_FFT, HOP, N_MELS = 16000, 1024, 160, 64
 DIM, DEPTH, HEADS, POSITIONS = 768, 12, 12, 251
 PATCH_FRAMES = 4
@@ -141,10 +138,9 @@ def load(
     **quirks: Any,
 ) -> ATSTEncoder:
     """The teacher of the published ATST-Clip ("clip", with the quirk `train_seed`) or ATST-Frame ("frame")."""
-    published = {"clip": CLIP, "frame": FRAME}[architecture]
-    state = published.read(
+    state = read_state(
         checkpoint, ["module.", "backbone.", "model.teacher.", "encoder."], ("state_dict", "teacher"), trust
     )
     with torch.device("meta"):
-        network = ATST(class_token=architecture == "clip")
-    return ATSTEncoder(published.fill(network, state, checkpoint, "mask_embed"), default_layer, **quirks)
+        network = ATST(class_token={"clip": True, "frame": False}[architecture])
+    return ATSTEncoder(fill(network, state, checkpoint, "mask_embed"), default_layer, **quirks)

@@ -12,9 +12,8 @@ from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import kaldi_fbank
 from respfm.encoders.opera_audio import SAMPLE_RATE, trim_silence
 from respfm.encoders.vit import patch_tokens
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 
-PUBLISHED = Published("AudioMAE", "pretrained.pth", "https://github.com/facebookresearch/AudioMAE")
 UNUSED = r"(decoder_.*|mask_token|norm\..*|fc_norm\..*|head\..*)"
 UNIT_SECONDS = 10
 FRAMES, N_MELS = 1024, 128
@@ -69,9 +68,9 @@ def load(
     checkpoint: Path | None = None, default_layer: str | None = None, normalise: bool = False, trust: bool = False
 ) -> AudioMAEEncoder:
     """AudioMAE ViT-B from the published `pretrained.pth`, of which the decoder is left out."""
-    state = PUBLISHED.read(checkpoint, trust=trust)
+    state = read_state(checkpoint, trust=trust)
     with torch.device("meta"):
         network = VisionTransformer(
             img_size=(FRAMES, N_MELS), in_chans=1, num_classes=0, global_pool="", final_norm=False
         )
-    return AudioMAEEncoder(PUBLISHED.fill(network, state, checkpoint, UNUSED), default_layer, normalise)
+    return AudioMAEEncoder(fill(network, state, checkpoint, UNUSED), default_layer, normalise)

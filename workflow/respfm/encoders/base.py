@@ -35,22 +35,13 @@ def check_encoder(name: str, encoder: Any) -> None:
     """Raise RespfmError unless what the user's own class gave has all that an Encoder needs."""
     lacking = [part for part in (*Encoder.__annotations__, "embed") if not hasattr(encoder, part)]
     if lacking:
-        raise RespfmError(f"encoder {name!r} has no {', '.join(lacking)}; add what respfm.encoders.base.Encoder lists")
+        raise RespfmError(f"{name!r} has no {', '.join(lacking)}; add what respfm.encoders.base.Encoder lists")
     if type(encoder.sample_rate) is not int or encoder.sample_rate < 1:
-        raise RespfmError(f"encoder {name!r}: sample_rate is {encoder.sample_rate!r}; give a whole number of Hz")
+        raise RespfmError(f"{name!r}: sample_rate is {encoder.sample_rate!r}; give a whole number of Hz")
     if encoder.default_layer not in encoder.layers:
         raise RespfmError(
-            f"encoder {name!r}: default_layer {encoder.default_layer!r} is not one of layers {list(encoder.layers)}; "
+            f"{name!r}: default_layer {encoder.default_layer!r} is not one of layers {list(encoder.layers)}; "
             "name one of them"
-        )
-
-
-def check_layers(model: str, encoder: Encoder, layers: Sequence[str] | None) -> None:
-    """Raise RespfmError unless `encoder` has the `layers` that the entry of `model` names, if it names some."""
-    if layers is not None and list(layers) != list(encoder.layers):
-        raise RespfmError(
-            f"model {model!r}: its entry names the layers {', '.join(layers)}, but the encoder that was loaded has "
-            f"{', '.join(encoder.layers)}; correct `layers` or name other weights"
         )
 
 
@@ -97,7 +88,7 @@ def foreign_failure(name: str, error: Exception) -> RespfmError:
     file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     place = f"{file}, line {lines[-1]}" if lines else file
-    return RespfmError(f"encoder {name!r} failed with {type(error).__name__}: {error}; mend it in {place}")
+    return RespfmError(f"{name!r} failed with {type(error).__name__}: {error}; mend it in {place}")
 
 
 class Crop(NamedTuple):

@@ -13,11 +13,8 @@ from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import kaldi_fbank
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 
-PUBLISHED = Published(
-    "BEATs", "BEATs_iter3.pt or BEATs_iter3_plus_AS2M.pt", "https://github.com/microsoft/unilm/tree/master/beats"
-)
 N_MELS, PATCH = 128, 16
 DIM, HEADS, DEPTH, FEED_FORWARD, PATCH_DIM = 768, 12, 12, 3072, 512
 HEAD_DIM = DIM // HEADS
@@ -139,9 +136,9 @@ class BEATsEncoder(ClipwiseEncoder):
 
 def load(checkpoint: Path | None = None, default_layer: str | None = None, trust: bool = False) -> BEATsEncoder:
     """Load a published file of BEATs, without the classifier of a fine-tuned one."""
-    state = PUBLISHED.read(checkpoint, wrappings=["model"], trust=trust)
+    state = read_state(checkpoint, wrappings=["model"], trust=trust)
     gain, direction = (state.pop(f"encoder.pos_conv.0.weight_{part}", torch.zeros(1, 1, 1)) for part in "gv")
     state["encoder.pos_conv.0.weight"] = direction * (gain / direction.norm(dim=(0, 1), keepdim=True))
     with torch.device("meta"):
         network = BEATs()
-    return BEATsEncoder(PUBLISHED.fill(network, state, checkpoint, r"predictor.*"), default_layer)
+    return BEATsEncoder(fill(network, state, checkpoint, r"predictor.*"), default_layer)

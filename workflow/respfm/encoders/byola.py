@@ -13,13 +13,9 @@ from torch.nn import functional as F
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import fit_statistics, in_float32
 from respfm.encoders.train_mode import PIECE, NormalisedByBatch, joined, training_behaviour
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 from respfm.logmel.frontend import LogMel
 
-SOURCES = {
-    1: Published("BYOL-A v1", "AudioNTT2020-BYOLA-64x96d2048.pth", "https://github.com/nttcslab/byol-a"),
-    2: Published("BYOL-A v2", "AudioNTT2022-BYOLA-64x96d2048.pth", "https://github.com/nttcslab/byol-a"),
-}
 STAGES = {1: 3, 2: 2}
 """Convolutions of each version; each halves frequency and time."""
 CHANNELS = 64
@@ -112,8 +108,7 @@ def load(
     trust: bool = False,
 ) -> ByolaEncoder:
     """`version` 1 or 2 of BYOL-A; the width is that of the file."""
-    published = SOURCES[version]
-    state = published.read(checkpoint, ["module."], trust=trust)
+    state = read_state(checkpoint, ["module."], trust=trust)
     with torch.device("meta"):
         network = ByolaNetwork(version, len(state.get("fc.0.bias", range(2048))))
-    return ByolaEncoder(published.fill(network, state, checkpoint), norm_stats, default_layer, train_seed)
+    return ByolaEncoder(fill(network, state, checkpoint), norm_stats, default_layer, train_seed)

@@ -11,10 +11,8 @@ from respfm.encoders.base import Crop
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import DecibelMel
 from respfm.encoders.train_mode import PIECE, NormalisedByBatch, joined, training_behaviour
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 
-PANNS = Published("PANNs Cnn14", "Cnn14_16k_mAP=0.438.pth", "https://zenodo.org/record/3987831")
-CLAP_2022 = Published("CLAP 2022", "CLAP_weights_2022.pth", "https://huggingface.co/microsoft/msclap")
 UNUSED = r"(base\.)?(spectrogram_extractor|logmel_extractor|fc_audioset)\..*"
 CHANNELS = (64, 128, 256, 512, 1024, 2048)
 BLOCKS = [f"block{i}" for i in range(1, len(CHANNELS) + 1)]
@@ -151,11 +149,11 @@ def load(
     **quirks: Any,
 ) -> Cnn14Encoder | Clap2022Encoder:
     """PANNs Cnn14 ("cnn14", with the quirk `train_seed`) or the audio half of CLAP 2022 ("clap_2022")."""
-    published, prefix, network, encoder = {
-        "cnn14": (PANNS, "module.", Cnn14, Cnn14Encoder),
-        "clap_2022": (CLAP_2022, "audio_encoder.", AudioHalf, Clap2022Encoder),
+    prefix, network, encoder = {
+        "cnn14": ("module.", Cnn14, Cnn14Encoder),
+        "clap_2022": ("audio_encoder.", AudioHalf, Clap2022Encoder),
     }[architecture]
-    state = published.read(checkpoint, [prefix], trust=trust)
+    state = read_state(checkpoint, [prefix], trust=trust)
     with torch.device("meta"):
         empty = network()
-    return encoder(published.fill(empty, state, checkpoint, UNUSED), default_layer, **quirks)
+    return encoder(fill(empty, state, checkpoint, UNUSED), default_layer, **quirks)

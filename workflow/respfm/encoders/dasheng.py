@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import in_float32
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 
 SAMPLE_RATE, N_FFT, HOP, N_MELS = 16000, 512, 160, 64
 TOP_DECIBELS = 120
@@ -25,12 +25,11 @@ HEAD_SIZES = {1280: 80}
 
 @dataclass(frozen=True)
 class Architecture:
-    """Where weights come from, shape of a patch (mels, frames) and the longest input in frames.
+    """Shape of a patch (mels, frames) and the longest input in frames.
 
     `pad_last` says that the last piece of a longer input is filled up with zeros, `sigmoid` that there is such a layer.
     """
 
-    published: Published
     patch: tuple[int, int]
     frames: int
     pad_last: bool
@@ -38,22 +37,8 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "dasheng": Architecture(
-        Published("Dasheng", "model.safetensors", "https://huggingface.co/mispeech (or zenodo.org/record/11511780)"),
-        (64, 4),
-        1008,
-        pad_last=False,
-        sigmoid=True,
-    ),
-    "ced": Architecture(
-        Published(
-            "CED", "model.safetensors", "https://huggingface.co/mispeech/ced-base (or zenodo.org/record/8275347)"
-        ),
-        (16, 16),
-        1012,
-        pad_last=True,
-        sigmoid=False,
-    ),
+    "dasheng": Architecture((64, 4), 1008, pad_last=False, sigmoid=True),
+    "ced": Architecture((16, 16), 1012, pad_last=True, sigmoid=False),
 }
 
 
@@ -168,11 +153,11 @@ def load(
 ) -> DashengEncoder:
     """Any size of Dasheng or of CED ("ced"), from the file on the hub or the authors' own; the size is the file's."""
     chosen = ARCHITECTURES[architecture]
-    state = chosen.published.read(checkpoint, ["encoder."], trust=trust)
+    state = read_state(checkpoint, ["encoder."], trust=trust)
     state = {name.replace("init_bn.1.", "init_bn."): value for name, value in state.items()}
     with torch.device("meta"):
         network = Dasheng(chosen, *size_of(state))
-    network = chosen.published.fill(network, state, checkpoint, UNUSED)
+    network = fill(network, state, checkpoint, UNUSED)
     return DashengEncoder(network, chosen, default_layer, batch_floor)
 
 

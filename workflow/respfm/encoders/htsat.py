@@ -21,7 +21,7 @@ from respfm.encoders.frontends import DecibelMel
 from respfm.encoders.names import rename, split_joint
 from respfm.encoders.opera_audio import OperaSpectrogram, repeat_in_front, trim_silence
 from respfm.encoders.train_mode import training_behaviour
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 
 BLOCKS = [f"block{i}" for i in range(1, 13)]
 FRAMES = 1024
@@ -102,7 +102,6 @@ class Variant:
     hears as many seconds as `crop` has; `fill` repeats a shorter clip.
     """
 
-    published: Published
     trunk: str
     sample_rate: int = 32000
     mel: tuple[int, ...] = (32000, 1024, 320, 64, 50, 14000)
@@ -185,20 +184,9 @@ class OperaCTEncoder(ClipwiseEncoder):
 
 VARIANTS = {
     "htsat": Variant(
-        Published(
-            "HTS-AT",
-            "HTSAT_AudioSet_Saved_1.ckpt",
-            "https://drive.google.com/drive/folders/1f5VYMk0uos_YnuBshgmaTVioXbs7Kmz6",
-        ),
         "sed_model.",
     ),
     "laion_clap": Variant(
-        Published(
-            "LAION-CLAP",
-            "630k-audioset-best.pt",
-            "https://huggingface.co/lukewys/laion_clap or, the same weights in model.safetensors, "
-            "https://huggingface.co/laion/clap-htsat-unfused",
-        ),
         "module.audio_branch.",
         sample_rate=48000,
         mel=(48000, 1024, 480, 64, 50, 14000),
@@ -207,7 +195,6 @@ VARIANTS = {
         head=lambda: nn.Sequential(nn.Linear(768, 512), nn.ReLU(), nn.Linear(512, 512), UnitNorm()),
     ),
     "clap_2023": Variant(
-        Published("CLAP 2023", "CLAP_weights_2023.pth", "https://huggingface.co/microsoft/msclap"),
         "audio_encoder.base.htsat.",
         sample_rate=44100,
         crop=Crop(7, pad=False),
@@ -215,7 +202,6 @@ VARIANTS = {
         head=lambda: Projection(768),
     ),
 }
-OPERA_CT = Published("OPERA-CT", "encoder-operaCT.ckpt", "https://huggingface.co/evelyn0414/OPERA")
 
 
 def load(
@@ -230,26 +216,26 @@ def load(
     `quirks` are `train_seed` ("htsat") and `min_seconds` ("opera_ct").
     """
     if architecture == "opera_ct":
-        state = below(OPERA_CT.read(checkpoint, trust=trust), "encoder.encoder.htsat.")
-        return OperaCTEncoder(fill_trunk(HTSAT(), state, OPERA_CT, checkpoint), default_layer, **quirks)
+        state = below(read_state(checkpoint, trust=trust), "encoder.encoder.htsat.")
+        return OperaCTEncoder(fill_trunk(HTSAT(), state, checkpoint), default_layer, **quirks)
     variant = VARIANTS[architecture]
-    state = variant.published.read(checkpoint, trust=trust)
+    state = read_state(checkpoint, trust=trust)
     trunk = below(state, variant.trunk) or below(state, _HUB_TRUNK)
-    network = fill_trunk(HTSAT(), trunk, variant.published, checkpoint)
+    network = fill_trunk(HTSAT(), trunk, checkpoint)
     frontend = DecibelMel(*variant.mel)
     frontend.filters = trunk.get("logmel_extractor.melW", frontend.filters)
     head = None
     if variant.head is not None:
         projection = below(state, variant.projection) or rename(below(state, _HUB_PROJECTION), _HUB_NAMES)
-        head = variant.published.fill(variant.head(), projection, checkpoint)
+        head = fill(variant.head(), projection, checkpoint)
     return HTSATEncoder(variant, network, head, frontend, default_layer, **quirks)
 
 
-def fill_trunk(network: HTSAT, state: Mapping[str, Tensor], published: Published, checkpoint: Path | None) -> HTSAT:
+def fill_trunk(network: HTSAT, state: Mapping[str, Tensor], checkpoint: Path | None) -> HTSAT:
     """`network` in evaluation mode with the weights `state`, named as in the HTS-AT repository."""
     state = split_joint(state, "attn.qkv", [f"attn.{part}" for part in ("query", "key", "value")])
     tables = {name: table for name, table in network.trunk.named_buffers() if name.endswith("_index")}
-    published.fill(network.trunk, {**rename(state, _NAMES), **tables}, checkpoint, _UNUSED)
+    fill(network.trunk, {**rename(state, _NAMES), **tables}, checkpoint, _UNUSED)
     return network.eval()
 
 

@@ -8,11 +8,8 @@ from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import in_float32
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 
-PUBLISHED = Published(
-    "OpenL3", "torchopenl3_mel256_env_6144.pth.tar", "https://github.com/torchopenl3/torchopenl3-models"
-)
 SAMPLE_RATE = 48000
 FRAME, FRAME_STEP = 48000, 4800
 N_FFT, HOP, N_MELS = 2048, 242, 256
@@ -99,7 +96,7 @@ class OpenL3Encoder(ClipwiseEncoder):
 
 def load(checkpoint: Path | None = None, default_layer: str | None = None, trust: bool = False) -> OpenL3Encoder:
     """OpenL3 from `torchopenl3_mel256_env_6144.pth.tar`."""
-    state = PUBLISHED.read(checkpoint, ["module."], trust=trust)
+    state = read_state(checkpoint, ["module."], trust=trust)
     with torch.device("meta"):
         network = OpenL3()
-    return OpenL3Encoder(PUBLISHED.fill(network, state, checkpoint), default_layer)
+    return OpenL3Encoder(fill(network, state, checkpoint), default_layer)

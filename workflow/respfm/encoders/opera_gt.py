@@ -10,10 +10,9 @@ from respfm.encoders.base import WHOLE_RECORDING
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.opera_audio import SAMPLE_RATE, OperaSpectrogram, repeat_in_front, trim_silence
 from respfm.encoders.vit import patch_tokens
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 from respfm.errors import RespfmError
 
-PUBLISHED = Published("OPERA-GT", "encoder-operaGT.ckpt", "https://huggingface.co/evelyn0414/OPERA")
 UNUSED = r"(decoder_.*|mask_token)"
 FRAMES = 256
 UNIT = round(8.18 * SAMPLE_RATE)
@@ -68,10 +67,10 @@ def load(
     checkpoint: Path | None = None, default_layer: str | None = None, pieces: str = "waveform", trust: bool = False
 ) -> OperaGTEncoder:
     """OPERA-GT from the published Lightning file, of which the decoder is left out."""
-    state = PUBLISHED.read(checkpoint, trust=trust)
+    state = read_state(checkpoint, trust=trust)
     with torch.device("meta"):
         network = VisionTransformer(
             img_size=(FRAMES, OperaSpectrogram.n_mels),
             patch_size=4, in_chans=1, num_classes=0, global_pool="", embed_dim=384, depth=12, num_heads=6,
         )  # fmt: skip
-    return OperaGTEncoder(PUBLISHED.fill(network, state, checkpoint, UNUSED), default_layer, pieces)
+    return OperaGTEncoder(fill(network, state, checkpoint, UNUSED), default_layer, pieces)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from respfm.encoders.clipwise import ClipwiseEncoder
-from respfm.encoders.weights_file import Published
+from respfm.encoders.weights_file import fill, read_state
 
 SHORTEST = 400
 """Samples of one frame of the convolutions."""
@@ -23,33 +23,16 @@ _WEIGHT_NORM = {".weight_g": ".parametrizations.weight.original0", ".weight_v": 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Classes of `transformers`, the published weights and the layer that the paper's tables use."""
+    """Classes of `transformers`, and the layer of the published weights that the paper's tables use."""
 
     network: str
-    published: Published
-    prefix: str
     default_layer: str
 
 
 ARCHITECTURES = {
-    "wav2vec2": Architecture(
-        "Wav2Vec2",
-        Published("wav2vec 2.0", "pytorch_model.bin", "https://huggingface.co/facebook/wav2vec2-base-960h"),
-        "wav2vec2.",
-        "conv",
-    ),
-    "hubert": Architecture(
-        "Hubert",
-        Published("HuBERT", "pytorch_model.bin", "https://huggingface.co/facebook/hubert-base-ls960"),
-        "hubert.",
-        "layer7",
-    ),
-    "wavlm": Architecture(
-        "WavLM",
-        Published("WavLM", "pytorch_model.bin", "https://huggingface.co/microsoft/wavlm-base"),
-        "wavlm.",
-        "layer6",
-    ),
+    "wav2vec2": Architecture("Wav2Vec2", "conv"),
+    "hubert": Architecture("Hubert", "layer7"),
+    "wavlm": Architecture("WavLM", "layer6"),
 }
 
 
@@ -104,12 +87,12 @@ def load(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_seed)
             return SpeechEncoder(network_class(settings), default_layer, normalise)
-    state = known.published.read(checkpoint, [known.prefix], trust=trust)
+    state = read_state(checkpoint, [f"{architecture}."], trust=trust)
     state = {re.sub(r"\.weight_[gv]$", lambda suffix: _WEIGHT_NORM[suffix[0]], key): state[key] for key in state}
     state.setdefault(
         "masked_spec_embed", torch.zeros(settings.hidden_size)
     )  # not in every file, used in training alone
     with torch.device("meta"):
         network = network_class(settings)
-    known.published.fill(network, state, checkpoint)
+    fill(network, state, checkpoint)
     return SpeechEncoder(network, default_layer or known.default_layer, normalise)
