@@ -19,6 +19,9 @@ report: "resources/captions/workflow.rst"
 include: "rules/common.smk"
 
 
+from respfm.jobs import slurm
+
+
 pathvars:
     results=plan.config["results"],
     logs=f"{plan.config['results']}/logs",

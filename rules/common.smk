@@ -22,16 +22,12 @@ sys.path.append(os.getcwd())
 os.environ.update(PYTHONPATH=os.pathsep.join([str(ROOT / "workflow"), os.getcwd(), os.getenv("PYTHONPATH", "")]))
 
 from respfm.config import parameters
-from respfm.config.plan import LABEL_SOURCE, Plan
+from respfm.config.plan import Plan
 from respfm.config.reading import read_yaml
 from respfm.config.settings import load_settings
-from respfm.encoders import family_module
 from respfm.errors import RespfmError
 from respfm.files import canonical_json
-from respfm.jobs import slurm
 from respfm.jobs.code import code_digest
-from respfm.retrieve.mirror import Mirror, local_copies
-from respfm.retrieve.registry import pieces_of
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ Outputs: <results>/recordings/<dataset>.parquet, tasks/<protocol>/<task>.parquet
 Steps: curate_recordings, build_task, build_mixture (paper sections 2.1 and 3.2, Table 1).
 """
 
+from respfm.config.plan import LABEL_SOURCE
+
 PARSERS = {name: f"respfm.curate.{plan.settings.datasets[name]['kind']}" for name in plan.datasets}
 
 

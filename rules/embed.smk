@@ -6,6 +6,8 @@ Steps: cache_waveforms, extract_embeddings. What an unfinished embedding job has
 by all that decides the result, so that a job that is killed continues where it was five minutes before.
 """
 
+from respfm.encoders import family_module
+
 ENCODERS = {
     name: family_module(plan.settings.models[name]["family"]) for name in [*plan.models, *plan.checkpoint_models()]
 }

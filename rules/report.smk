@@ -34,13 +34,7 @@ def figure(kind, takes, *of, **reads):
 
     `of` ends the name of the figure and is handed to `takes`, which says what it takes from the configuration.
     """
-    FIGURES["_".join([kind, *of])] = SimpleNamespace(kind=kind, takes=takes, of=of, reads=reads)
-
-
-def takes_of_figure(plan, figure):
-    """The kind of a figure and what it takes from the configuration."""
-    drawn = FIGURES[figure]
-    return {"kind": drawn.kind, **drawn.takes(plan, *drawn.of)}
+    FIGURES["_".join([kind, *of])] = SimpleNamespace(kind=kind, takes={"kind": kind, **takes(plan, *of)}, reads=reads)
 
 
 # The figures in the order of the report.
@@ -149,7 +143,7 @@ rule plot_figure:
         mem_mb=memory(2),
         runtime=minutes(20),
     params:
-        cfg=as_json(takes_of_figure),
+        cfg=as_json(lambda plan, figure: FIGURES[figure].takes),
         code=code("plot_figure", figure={name: f"respfm.report.figures.{one.kind}" for name, one in FIGURES.items()}),
         # For Snakemake's own report, which knows one caption file per rule: figure.rst shows this one.
         caption=lambda wildcards: STATIC / "captions" / f"{FIGURES[wildcards.figure].kind}.rst",

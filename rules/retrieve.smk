@@ -5,6 +5,9 @@ Outputs: <results>/raw/<dataset>/.sources.json beside the unpacked files; <resul
 Steps: make_demo_corpus (demo only), retrieve_archive, retrieve_checkpoint. `respfm plan` lists what is needed.
 """
 
+from respfm.retrieve.mirror import Mirror, local_copies
+from respfm.retrieve.registry import pieces_of
+
 IN_DEMO = [name for name in plan.sources if "demo_corpus" in plan.config and name not in plan.config["local"]]
 
 with plain_errors():

@@ -166,7 +166,7 @@ STAGES = {
     "pretrain": {"pretrain_encoder"},
     "embed": {"extract_embeddings"},
     "probe": {"probe_published", "probe_strict"},
-    "publish": {"make_table", "compare_models", "plot_figure", "write_report"},
+    "report": {"make_table", "compare_models", "plot_figure", "write_report"},
 }
 AIMED_AT = {rule for rules in STAGES.values() for rule in rules}
 TREES = ("curate_recordings", "cache_logmel", "pretrain_encoder", "extract_embeddings", "probe_published", "make_table")

@@ -1,4 +1,4 @@
-"""What a configuration needs: the data sets, runs, shards and parameters that the rules of the workflow ask for.
+"""What a configuration needs: the data sets, mixtures, runs, shards and tables that the rules of the workflow name.
 
 Static and cheap: names and numbers from the registries only, no file is looked at.
 """
