@@ -1,4 +1,4 @@
-"""A made-up run with formula scores: what the publish stage reads, small and repeatable."""
+"""A made-up run with formula scores: what the report reads, small and repeatable."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -51,7 +51,7 @@ def test_a_better_model_is_better_and_an_equal_one_is_equal(tmp_path):
     assert "| T7 | M2D | Log-mel mean & std | +0.2" in text
 
 
-def test_weights_that_heard_the_test_side_are_marked(tmp_path, monkeypatch):
+def test_weights_pre_trained_on_test_data_are_marked(tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, "m2d", MODELS["m2d"] | {"heard_test_of": ["T7"]})
     found = compare(tmp_path).set_index(["task", "model"])
     assert found.loc[("T7", "m2d"), "heard_test"]

@@ -173,13 +173,13 @@ def test_too_few_patients_leave_the_layer_and_no_interval(tmp_path):
     assert MIN_PATIENTS == 5
 
 
-def test_weights_that_heard_the_test_side_are_marked_and_never_best(tmp_path):
+def test_weights_pre_trained_on_test_data_are_marked_and_never_best(tmp_path):
     models = MODELS | {"opera_ct": MODELS["opera_ct"] | {"heard_test_of": ["T7"]}}
     plain, marked = (make(tmp_path / name, protocol="strict", models=m) for name, m in (("a", MODELS), ("b", models)))
     assert cell(plain, "20. OPERA-CT", "T7")["best"]
-    for task, heard in (("T7", True), ("T8", False), ("Avg", True)):
+    for task, overlaps in (("T7", True), ("T8", False), ("Avg", True)):
         found = cell(marked, "20. OPERA-CT", task)
-        assert (found["heard_test"], found["best"] and heard) == (heard, False)
+        assert (found["heard_test"], found["best"] and overlaps) == (overlaps, False)
     assert cell(marked, "16. M2D", "T7")["best"]
     assert not cell(make(tmp_path / "c", models=models), "20. OPERA-CT", "T7")["heard_test"]
     for suffix, mark in ((".md", "†"), (".tex", r"\dag{}")):

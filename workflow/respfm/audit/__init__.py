@@ -1,4 +1,4 @@
-"""What the scores may owe to something other than the sound: shared recordings, copies, and metadata.
+"""What may raise scores other than the sound: shared recordings, copies, and metadata.
 
 `leakage`, `duplicates` and `metadata_baselines` are modules of their own, each with the function of its name.
 """

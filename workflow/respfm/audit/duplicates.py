@@ -41,12 +41,11 @@ def duplicates(
 ) -> pd.DataFrame:
     """One row per recording of a split and copy of it on another side (`against`).
 
-    Test is held against validation, train and every mixture, validation against train. `tasks` is keyed by
+    Test is compared with validation, train and every mixture, validation with train. `tasks` is keyed by
     (protocol, task), `roots` are the raw folders of the data sets. Copies are found by decoded content
     (`match` exact) and by fingerprint (near, over `seconds`; see `find_copies`) among all recordings of a
-    data set that a task or a mixture uses. A mixture that holds the test recording itself is the business of
-    `leakage`. `same_patient` is empty where patients are unknown, `same_label` where the copy is not in the
-    task.
+    data set that a task or a mixture uses. Test recordings that are in a mixture themselves are counted by
+    `leakage`. `same_patient` is empty where patients are unknown, `same_label` where the copy is not in the task.
     """
     rows = []
     for dataset in sorted({task.attrs["dataset"] for task in tasks.values()}):

@@ -29,8 +29,8 @@ def leakage(
 ) -> pd.DataFrame:
     """Count what every split of a task shares with another side, for all classes together and for each class.
 
-    `tasks` is keyed by (protocol, task). Test is held against train and val, val against train, and every
-    split against every mixture. `recordings` and `patients` are those of the split; patients count where they
+    `tasks` is keyed by (protocol, task). Test is compared with train and val, val with train, and every
+    split with every mixture. `recordings` and `patients` are those of the split; patients count where they
     are known (COUGHVID has none). `recordings_of_shared_patients` are recordings of the split whose patient
     is on the other side too, the shared recordings themselves included.
     """

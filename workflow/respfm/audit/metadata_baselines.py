@@ -1,4 +1,4 @@
-"""How far one gets on a task without listening: classifiers of header, device, date and age."""
+"""How well a task is solved without sound: classifiers of header, device, date and age."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -33,11 +33,11 @@ def metadata_baselines(
 ) -> pd.DataFrame:
     """Test AUROC per (protocol, task) and metadata column, sorted with the best column first.
 
-    The classifier is the class frequencies of the training recordings with the same value, drawn towards the
-    overall frequencies by one pseudo-recording; numbers are cut into at most ten bins at the quantiles of the
-    training recordings. `all but patient` adds up the columns' log likelihood ratios (naive Bayes). AUROC of
-    more than two classes is the mean over classes, one against the rest. `seen` is the share of test
-    recordings whose value occurs in train; columns with a single value are left out.
+    The classifier is the class frequencies of the training recordings with the same value, with one
+    pseudo-recording of the overall frequencies added; numbers are cut into at most ten bins at the quantiles of the
+    training recordings. `all but patient` adds up the columns' log likelihood ratios (naive Bayes). AUROC of more
+    than two classes is the mean over classes, one against the rest. `seen` is the share of test recordings whose
+    value occurs in train; columns with a single value are left out.
     """
     rows = []
     for (protocol, name), task in sorted(tasks.items()):

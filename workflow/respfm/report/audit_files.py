@@ -8,7 +8,7 @@ import pandas as pd
 from respfm.errors import RespfmError
 
 LOOKUP = "patient"
-"""Knowing the patient is no property of a recording; it measures the overlap of the splits."""
+"""Not a property of the recording: knowing the patient measures how far the splits overlap."""
 
 
 def best_metadata(path: Path, protocol: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from respfm.probe.uncertainty import MIN_PATIENTS, paired_bootstrap
 from respfm.report import paper
 from respfm.report.kinds import kind_of
 from respfm.report.markdown import markdown
-from respfm.report.names import HEARD, HEARD_NOTE, heard_test, model_title
+from respfm.report.names import OVERLAP, OVERLAP_NOTE, model_title, overlaps_test
 from respfm.report.results import REFERENCE
 from respfm.report.scores import read_scores, table_layer
 from respfm.report.tables import write_csv
@@ -31,7 +31,7 @@ COLUMNS = {
     "patients": "Patients",
 }
 NAMES = ("task", "model", "reference")
-HEARING = ("heard_test", "reference_heard_test")
+OVERLAPS = ("heard_test", "reference_heard_test")
 
 
 def compare_models(
@@ -65,10 +65,10 @@ def compare_models(
             found = paired_bootstrap(frame, predicted[task, reference], seed=seed)
             named = frame.loc[frame["patient"] != "", "patient"]
             counts = {"recordings": len(frame), "patients": named.nunique() if len(named) else None}
-            heard = [heard_test(models[name], task, "strict") for name in (model, reference)]
+            overlaps = [overlaps_test(models[name], task, "strict") for name in (model, reference)]
             names = {"task": task, "model": model, "reference": reference}
-            rows.append({**names, **found, **counts, **dict(zip(HEARING, heard, strict=True))})
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *HEARING]).astype({"recordings": "Int64", "patients": "Int64"})
+            rows.append({**names, **found, **counts, **dict(zip(OVERLAPS, overlaps, strict=True))})
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *OVERLAPS]).astype({"recordings": "Int64", "patients": "Int64"})
     write_csv(frame.assign(data_kind=data_kind), stem.with_name(f"{stem.name}.csv"))
     write_text(stem.with_name(f"{stem.name}.md"), markdown(comparison_view(frame, models, data_kind)))
 
@@ -104,8 +104,8 @@ def comparison_view(frame: pd.DataFrame, models: Mapping[str, Mapping], data_kin
         "Paired bootstrap over patients (recordings, where patients are unknown); p values are not corrected for the "
         f"number of comparisons. No interval where a class has fewer than {MIN_PATIENTS} patients in the test set."
     ]
-    if frame[list(HEARING)].any(axis=None):
-        notes.append(HEARD_NOTE)
+    if frame[list(OVERLAPS)].any(axis=None):
+        notes.append(OVERLAP_NOTE)
     return View(
         title="Models against a reference (strict protocol)",
         kind=kind_of(data_kind),
@@ -116,8 +116,8 @@ def comparison_view(frame: pd.DataFrame, models: Mapping[str, Mapping], data_kin
 
 
 def _view_row(row: Any, models: Mapping[str, Mapping]) -> Row:
-    heard = {row.model: row.heard_test, row.reference: row.reference_heard_test}
-    names = [model_title(name, models) + HEARD * mark for name, mark in heard.items()]
+    overlaps = {row.model: row.heard_test, row.reference: row.reference_heard_test}
+    names = [model_title(name, models) + OVERLAP * mark for name, mark in overlaps.items()]
     numbers = [f"{row.difference:+.3f}", "-", "-", "-"]
     if pd.notna(row.low):
         numbers[1:] = [f"{row.low:+.3f}", f"{row.high:+.3f}", f"{row.p_value:.4f}"]

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from respfm.report.names import HEARD
+from respfm.report.names import OVERLAP
 from respfm.report.view import DETAILS, Line, View
 
 SPECIAL = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {
-        HEARD: r"\dag{}",
+        OVERLAP: r"\dag{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "\\": r"\textbackslash{}",
@@ -75,4 +75,4 @@ def _text(line: Line, number: bool) -> str:
     if line.text.startswith("-0"):
         return f"${line.text}$"
     text = rf"\textbf{{{line.text}}}" if line.mark == "best" else line.text
-    return (text + line.after).replace("±", r"$\pm$").replace(HEARD, r"\dag{}").replace("_", r"\_")
+    return (text + line.after).replace("±", r"$\pm$").replace(OVERLAP, r"\dag{}").replace("_", r"\_")

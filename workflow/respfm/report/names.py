@@ -1,10 +1,10 @@
-"""How models are called wherever they are shown."""
+"""Titles and marks of models in tables and figures."""
 
 from collections.abc import Mapping
 
-HEARD = "†"
-HEARD_NOTE = (
-    f"{HEARD} The weights heard test recordings of this task, or others of its test patients, in pre-training, so the "
+OVERLAP = "†"
+OVERLAP_NOTE = (
+    f"{OVERLAP} The weights heard test recordings of this task, or others of its test patients, in pre-training, so the "
     "number is no test."
 )
 MARKS = {"random": "random weights", "own": "own weights"}
@@ -23,6 +23,6 @@ def model_title(name: str, models: Mapping[str, Mapping]) -> str:
     return marked(title, "random") if entry["weights"] == "random" else title
 
 
-def heard_test(entry: Mapping, task: str, protocol: str) -> bool:
-    """Whether a strict score of a registry model is none, since its weights have heard the task's test side."""
+def overlaps_test(entry: Mapping, task: str, protocol: str) -> bool:
+    """Whether a registry model was pre-trained on test data of a task; its strict score is then not a test result."""
     return protocol == "strict" and task in entry.get("heard_test_of", ())

@@ -1,4 +1,4 @@
-"""report.html: one page without any network that holds tables, figures, audit and provenance of a run."""
+"""report.html: tables, figures, audit and provenance of a run on one page that loads nothing from the network."""
 
 import base64
 import csv
@@ -135,7 +135,7 @@ def _audit_view(name: str, path: Path, captions: Path) -> dict:
 
 
 def _inline(path: Path, closing: str) -> Markup:
-    """A file of this repository for a style or script element, which knows no escapes."""
+    """Text of a file for a style or script element, inside which nothing can be escaped."""
     text = path.read_text(encoding="utf-8")
     if closing in text.lower():
         raise RespfmError(f"{path} contains {closing}, which would end its element; write it in two parts")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from respfm.report import paper
 from respfm.report.kinds import kind_of
-from respfm.report.names import HEARD, HEARD_NOTE, marked
+from respfm.report.names import OVERLAP, OVERLAP_NOTE, marked
 from respfm.report.results import DETAIL_COLUMNS, METADATA_SECTION, NOT_RUN, RAN, distinct_cells
 from respfm.report.view import DETAILS, Cell, Column, Group, Line, Note, Row, View
 
@@ -54,7 +54,7 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
             "Details: sensitivity at 90 % specificity / calibration error / p value of a permutation test.", DETAILS
         )
         if frame["heard_test"].any():
-            yield Note(HEARD_NOTE)
+            yield Note(OVERLAP_NOTE)
     else:
         yield Note("Published protocol: mean ± standard deviation of AUROC over runs of the probe (ddof 0).")
     if number == 2 and not strict:
@@ -119,7 +119,7 @@ def _reproduced(cell: Any) -> Line:
     """`0.601 ±0.004*`, `0.670 (4 tasks)` or `not run`."""
     if pd.isna(cell.reproduced):
         return Line("reproduced", "not run" if cell.status.startswith(NOT_RUN) else "-", "missing")
-    text = _number(cell.reproduced, cell.reproduced_std, cell.better) + (HEARD if cell.heard_test else "")
+    text = _number(cell.reproduced, cell.reproduced_std, cell.better) + (OVERLAP if cell.heard_test else "")
     return Line("reproduced", text, "best" if cell.best else "", _tasks(cell))
 
 

@@ -1,4 +1,4 @@
-"""Reproduced and published results side by side, as one tidy frame per table.
+"""This run's results beside the paper's, as one tidy frame per table.
 
 One row per model, task and run; the columns from `reproduced` on repeat for all runs of a cell. Rows that did not
 run are there once, without a number and with a status that says what they need.
@@ -12,7 +12,7 @@ import pandas as pd
 
 from respfm.report import paper
 from respfm.report.kinds import kind_of
-from respfm.report.names import heard_test
+from respfm.report.names import overlaps_test
 from respfm.report.scores import table_layer
 
 DETAIL_COLUMNS = ("sensitivity_at_90_specificity", "ece", "p_value")
@@ -80,7 +80,7 @@ def result_table(
     if number == 2 and metadata is not None:
         cells += [_metadata_cell(metadata, task) for task in [*columns, paper.AVERAGE]]
     for cell in cells:
-        cell["heard_test"] = bool(cell["model"]) and heard_test(models[cell["model"]], cell["task"], protocol)
+        cell["heard_test"] = bool(cell["model"]) and overlaps_test(models[cell["model"]], cell["task"], protocol)
     frame = pd.DataFrame(cells).assign(table=number, protocol=protocol, data_kind=data_kind)
     of_average = frame[frame["reproduced"].notna()].groupby(["section", "label"])["heard_test"].transform("any")
     frame["heard_test"] |= of_average.reindex(frame.index, fill_value=False) & (frame["task"] == paper.AVERAGE)
@@ -192,7 +192,7 @@ def _compare(frame: pd.DataFrame, comparable: bool) -> None:
     """Add difference, tolerance (twice the pooled std, at least 0.01), better than OPERA-CT, and best, in place.
 
     As in the paper, Table 3 has no best, and further models are best if they reach the best of the paper's rows. Cells
-    of weights that heard the test side are never best.
+    of weights that were pre-trained on test data are never best.
     """
     numbers = (
         *("reproduced", "reproduced_std", "published", "published_std", "pooled_std", "low", "high", "tasks_averaged"),

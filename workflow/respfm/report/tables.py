@@ -1,4 +1,4 @@
-"""Tables 1 to 4 of the paper as tidy csv, Markdown and LaTeX, reproduced beside published."""
+"""Tables 1 to 4 of the paper as tidy csv, Markdown and LaTeX, this run's numbers beside the paper's."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

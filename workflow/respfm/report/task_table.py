@@ -32,10 +32,10 @@ HEADERS = {
 
 
 def task_table(protocol: str, task_tables: Mapping[str, Path], paper_dir: Path, data_kind: str) -> pd.DataFrame:
-    """One row per class: recordings (all, and per split) and patients, published count, difference.
+    """One row per class: recordings (all, and per split) and patients, the paper's count, difference.
 
-    Tasks of the paper that this run has not keep their published counts and say what they need; tasks that the
-    paper does not have follow.
+    Tasks that this run leaves out keep the paper's counts and say what they need; tasks that the paper does not have
+    follow.
     """
     printed = paper.read_classes(paper_dir).rename(columns={"samples": "published"})
     tables = {

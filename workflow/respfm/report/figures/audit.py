@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from respfm.report.audit_files import best_metadata, leaked_shares
-from respfm.report.names import heard_test, model_title
+from respfm.report.names import model_title, overlaps_test
 from respfm.report.scores import protocol_of, read_scores, table_layer
 from respfm.report.style import HATCHES, figure_style, new_figure, save_figure
 
@@ -58,7 +58,7 @@ def against_metadata(
     best = best_metadata(baselines, protocol)
     shown = table_layer(scores[scores["model"].isin(selected)], protocol)
     cells = zip(shown["model"], shown["task"], strict=True)
-    shown = shown[[not heard_test(models[model], task, protocol) for model, task in cells]]
+    shown = shown[[not overlaps_test(models[model], task, protocol) for model, task in cells]]
     means = shown.groupby(["task", "model"], sort=False)["auroc_test"].mean().reset_index()
     top = means.loc[means.groupby("task", sort=False)["auroc_test"].idxmax()].set_index("task")
     return pd.DataFrame(
