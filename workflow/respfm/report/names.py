@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 OVERLAP = "†"
 OVERLAP_NOTE = (
-    f"{OVERLAP} The weights heard test recordings of this task, or others of its test patients, in pre-training, so the "
-    "number is no test."
+    f"{OVERLAP} The weights heard test recordings of this task, or others of its test patients, in pre-training, so "
+    "the number is no test."
 )
 MARKS = {"random": "random weights", "own": "own weights"}
 
