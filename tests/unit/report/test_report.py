@@ -28,6 +28,7 @@ from respfm.report import paper
 from respfm.report.figures import curves
 from respfm.report.provenance import git_commit, rule_costs
 from respfm.report.report import caption, write_report
+from respfm.report.shown import Shown
 from respfm.report.tables import make_table
 
 TASKS = ["T7", "T8"]
@@ -50,7 +51,7 @@ def write_benchmarks(root: Path) -> Path:
 def build(root: Path, data_kind: str = "synthetic", models=MODELS) -> Path:
     """A whole small run, published; the title of one model and a value of the configuration are hostile."""
     tables = []
-    run = {"task_tables": write_tasks(root, TASKS), "models": models, "selected": SELECTED, "paper_dir": PAPER}
+    shown, task_tables = Shown(models, SELECTED, PAPER, data_kind), write_tasks(root, TASKS)
     audit = write_audit(root, TASKS)
     for stem, number, protocol in (
         ("table1", 1, "published"),
@@ -62,11 +63,11 @@ def build(root: Path, data_kind: str = "synthetic", models=MODELS) -> Path:
         make_table(
             number,
             protocol,
+            shown,
             scores=write_scores(root, TASKS, protocol=protocol),
-            data_kind=data_kind,
+            task_tables=task_tables,
             stem=root / "tables" / stem,
             metadata_baselines=audit["metadata_baselines"],
-            **run,
         )
         tables.append(root / "tables" / f"{stem}.csv")
     drawn = {"histories": [write_history(root, "demo")], "runs": ["demo"], "data_kind": data_kind}

@@ -11,6 +11,7 @@ from respfm.probe.uncertainty import MIN_PATIENTS
 from respfm.report import paper
 from respfm.report.results import distinct_cells
 from respfm.report.scores import read_scores
+from respfm.report.shown import Shown
 from respfm.report.tables import make_table
 
 TASKS = ["T7", "T8", "T9", "T10"]
@@ -22,12 +23,9 @@ def make(root: Path, number: int = 2, protocol: str = "published", tasks=TASKS, 
     make_table(
         number,
         protocol,
+        Shown(models, selected, PAPER, data_kind),
         scores=write_scores(root, tasks, selected, protocol),
         task_tables=write_tasks(root, tasks),
-        models=models,
-        selected=selected,
-        paper_dir=PAPER,
-        data_kind=data_kind,
         stem=stem,
         metadata_baselines=metadata,
     )
@@ -164,9 +162,9 @@ def test_too_few_patients_leave_the_layer_and_no_interval(tmp_path):
     for path in paths:
         damaged(path, lambda frame: frame.__setitem__("auroc_low", np.nan))
         damaged(path, lambda frame: frame.__setitem__("auroc_high", np.nan))
-    run = {"task_tables": write_tasks(tmp_path, TASKS), "models": MODELS, "selected": ["m2d"], "paper_dir": PAPER}
     stem = tmp_path / "tables" / "table2_strict"
-    make_table(2, "strict", scores=paths, data_kind="full", stem=stem, **run)
+    shown = Shown(MODELS, ["m2d"], PAPER, "full")
+    make_table(2, "strict", shown, scores=paths, task_tables=write_tasks(tmp_path, TASKS), stem=stem)
     text = stem.with_suffix(".md").read_text()
     assert "| no interval, layer 12 |" in text
     assert "No interval: a class has fewer than five patients in the test set" in text
@@ -281,9 +279,9 @@ def damaged(path: Path, change) -> Path:
 def test_a_broken_score_file_is_named_and_no_table_is_made(tmp_path, change, message):
     paths = write_scores(tmp_path, TASKS, ["m2d"])
     damaged(paths[2], change)
-    run = {"task_tables": write_tasks(tmp_path, TASKS), "models": MODELS, "selected": ["m2d"], "paper_dir": PAPER}
+    shown, tasks = Shown(MODELS, ["m2d"], PAPER, "full"), write_tasks(tmp_path, TASKS)
     with pytest.raises(RespfmError, match=message) as caught:
-        make_table(2, "published", scores=paths, data_kind="full", stem=tmp_path / "tables" / "table2", **run)
+        make_table(2, "published", shown, scores=paths, task_tables=tasks, stem=tmp_path / "tables" / "table2")
     assert str(paths[2]) in str(caught.value)
     assert "Remove it and run again" in str(caught.value)
     assert not (tmp_path / "tables").exists()

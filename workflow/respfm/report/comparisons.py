@@ -10,12 +10,12 @@ from tqdm import tqdm
 from respfm.errors import RespfmError
 from respfm.files import write_text
 from respfm.probe.uncertainty import MIN_PATIENTS, paired_bootstrap
-from respfm.report import paper
 from respfm.report.kinds import kind_of
 from respfm.report.markdown import markdown
 from respfm.report.names import OVERLAP, OVERLAP_NOTE, model_title, overlaps_test
 from respfm.report.results import REFERENCE
 from respfm.report.scores import read_scores, table_layer
+from respfm.report.shown import Shown
 from respfm.report.tables import write_csv
 from respfm.report.view import Cell, Column, Group, Note, Row, View
 
@@ -35,14 +35,11 @@ OVERLAPS = ("heard_test", "reference_heard_test")
 
 
 def compare_models(
+    shown: Shown,
     *,
     scores: Sequence[Path],
     predictions: Sequence[Path],
     task_tables: Mapping[str, Path],
-    models: Mapping[str, Mapping],
-    selected: Sequence[str],
-    paper_dir: Path,
-    data_kind: str,
     seed: int,
     stem: Path,
 ) -> None:
@@ -53,7 +50,7 @@ def compare_models(
     Raises RespfmError for predictions of recordings that are not in the task's test split.
     """
     chosen = table_layer(read_scores(scores, task_tables), "strict").set_index(["task", "model"])["layer"]
-    reference = reference_model(models, selected, paper_dir)
+    reference = reference_model(shown)
     tests = {task: _test_recordings(path) for task, path in task_tables.items()}
     predicted = {
         (task, model): _read(path, task, model, layer, tests)
@@ -65,19 +62,19 @@ def compare_models(
             found = paired_bootstrap(frame, predicted[task, reference], seed=seed)
             named = frame.loc[frame["patient"] != "", "patient"]
             counts = {"recordings": len(frame), "patients": named.nunique() if len(named) else None}
-            overlaps = [overlaps_test(models[name], task, "strict") for name in (model, reference)]
+            overlaps = [overlaps_test(shown.models[name], task, "strict") for name in (model, reference)]
             names = {"task": task, "model": model, "reference": reference}
             rows.append({**names, **found, **counts, **dict(zip(OVERLAPS, overlaps, strict=True))})
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *OVERLAPS]).astype({"recordings": "Int64", "patients": "Int64"})
-    write_csv(frame.assign(data_kind=data_kind), stem.with_name(f"{stem.name}.csv"))
-    write_text(stem.with_name(f"{stem.name}.md"), markdown(comparison_view(frame, models, data_kind)))
+    write_csv(frame.assign(data_kind=shown.data_kind), stem.with_name(f"{stem.name}.csv"))
+    write_text(stem.with_name(f"{stem.name}.md"), markdown(comparison_view(frame, shown)))
 
 
-def reference_model(models: Mapping[str, Mapping], selected: Sequence[str], paper_dir: Path) -> str:
+def reference_model(shown: Shown) -> str:
     """OPERA-CT if it is selected, else a baseline without weights, else the first model."""
-    keys = {name: paper.paper_key(name, models[name], paper_dir) for name in selected}
-    baselines = [name for name in selected if models[name]["weights"] == "none"]
-    return next((name for name in selected if keys[name] == REFERENCE), [*baselines, *selected][0])
+    keys = shown.paper_keys()
+    baselines = [name for name in shown.selected if shown.models[name]["weights"] == "none"]
+    return next((name for name in shown.selected if keys[name] == REFERENCE), [*baselines, *shown.selected][0])
 
 
 def _test_recordings(path: Path) -> set[str]:
@@ -98,7 +95,7 @@ def _read(path: Path, task: str, model: str, layer: str, tests: Mapping[str, set
     return frame
 
 
-def comparison_view(frame: pd.DataFrame, models: Mapping[str, Mapping], data_kind: str) -> View:
+def comparison_view(frame: pd.DataFrame, shown: Shown) -> View:
     """The comparisons as a reader sees them."""
     notes = [
         "Paired bootstrap over patients (recordings, where patients are unknown); p values are not corrected for the "
@@ -108,14 +105,14 @@ def comparison_view(frame: pd.DataFrame, models: Mapping[str, Mapping], data_kin
         notes.append(OVERLAP_NOTE)
     return View(
         title="Models against a reference (strict protocol)",
-        kind=kind_of(data_kind),
+        kind=kind_of(shown.data_kind),
         columns=[Column(title, name not in NAMES) for name, title in COLUMNS.items()],
-        groups=[Group("", [_view_row(row, models) for row in frame.itertuples(index=False)])],
+        groups=[Group("", [_row(row, shown.models) for row in frame.itertuples(index=False)])],
         notes=list(map(Note, notes)),
     )
 
 
-def _view_row(row: Any, models: Mapping[str, Mapping]) -> Row:
+def _row(row: Any, models: Mapping[str, Mapping]) -> Row:
     overlaps = {row.model: row.heard_test, row.reference: row.reference_heard_test}
     names = [model_title(name, models) + OVERLAP * mark for name, mark in overlaps.items()]
     numbers = [f"{row.difference:+.3f}", "-", "-", "-"]

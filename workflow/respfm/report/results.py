@@ -5,7 +5,6 @@ run are there once, without a number and with a status that says what they need.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +13,7 @@ from respfm.report import paper
 from respfm.report.kinds import kind_of
 from respfm.report.names import overlaps_test
 from respfm.report.scores import table_layer
+from respfm.report.shown import Shown
 
 DETAIL_COLUMNS = ("sensitivity_at_90_specificity", "ece", "p_value")
 """What the strict probe reports beside AUROC."""
@@ -48,43 +48,39 @@ def result_table(
     protocol: str,
     scores: pd.DataFrame,
     tasks: Sequence[str],
-    models: Mapping[str, Mapping],
-    selected: Sequence[str],
-    paper_dir: Path,
-    data_kind: str,
+    shown: Shown,
     metadata: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Table 2, 3 or 4 of the paper beside this run's results, then the models that the paper does not have.
 
     `scores` are what `scores.read_scores` returns, `tasks` those that this run evaluates; others get a status that
-    names their data set. `models` are all registry entries, `selected` the names of those that run, in the order of the
-    configuration. `metadata`, what `audit_files.best_metadata` returns, becomes the last row of Table 2. Returns a
-    frame with the columns COLUMNS.
+    names their data set. `metadata`, what `audit_files.best_metadata` returns, becomes the last row of Table 2. Returns
+    a frame with the columns COLUMNS.
     """
-    printed = paper.read_results(paper_dir, number)
+    printed = paper.read_results(shown.paper_dir, number)
     on_paper = printed.rename(columns=PRINTED).set_index(["key", "task"])[[*PRINTED.values()]].to_dict("index")
-    datasets = paper.read_classes(paper_dir).drop_duplicates("task").set_index("task")["dataset"]
+    datasets = paper.read_classes(shown.paper_dir).drop_duplicates("task").set_index("task")["dataset"]
     runs = table_layer(scores, protocol).groupby(["model", "task"], sort=False)
-    shown = {key: _reproduced(of_cell) for key, of_cell in runs}
+    scored = {key: _reproduced(of_cell) for key, of_cell in runs}
     columns = [*paper.TASKS, *(task for task in tasks if task not in paper.TASKS)]
     cells = []
-    for row in _rows(number, printed, models, selected, paper_dir):
+    for row in _rows(number, printed, shown):
         of_row = [{**row, **EMPTY, "task": task, **on_paper.get((row["key"], task), {})} for task in columns]
         for cell in of_row if row["status"] == RAN else []:
             task = cell["task"]
             needed = f"the scores of {row['model']} on {task}" if task in tasks else datasets[task]
-            cell |= shown.get((row["model"], task), {"status": f"{NOT_RUN}{needed}"})
+            cell |= scored.get((row["model"], task), {"status": f"{NOT_RUN}{needed}"})
             cell["pooled_std"] = _pooled_std(cell)
         average = {**row, **EMPTY, "task": paper.AVERAGE, **on_paper.get((row["key"], paper.AVERAGE), {})}
         cells += [*of_row, average | _average(average, of_row)]
     if number == 2 and metadata is not None:
         cells += [_metadata_cell(metadata, task) for task in [*columns, paper.AVERAGE]]
     for cell in cells:
-        cell["heard_test"] = bool(cell["model"]) and overlaps_test(models[cell["model"]], cell["task"], protocol)
-    frame = pd.DataFrame(cells).assign(table=number, protocol=protocol, data_kind=data_kind)
+        cell["heard_test"] = bool(cell["model"]) and overlaps_test(shown.models[cell["model"]], cell["task"], protocol)
+    frame = pd.DataFrame(cells).assign(table=number, protocol=protocol, data_kind=shown.data_kind)
     of_average = frame[frame["reproduced"].notna()].groupby(["section", "label"])["heard_test"].transform("any")
     frame["heard_test"] |= of_average.reindex(frame.index, fill_value=False) & (frame["task"] == paper.AVERAGE)
-    _compare(frame, comparable=kind_of(data_kind).comparable and protocol == "published")
+    _compare(frame, comparable=kind_of(shown.data_kind).comparable and protocol == "published")
     return frame.explode(["run", "auroc"], ignore_index=True).reindex(columns=COLUMNS).astype({"row": "Int64"})
 
 
@@ -93,11 +89,9 @@ def distinct_cells(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop_duplicates(["section", "label", "model", "task"], ignore_index=True)
 
 
-def _rows(
-    number: int, printed: pd.DataFrame, models: Mapping[str, Mapping], selected: Sequence[str], paper_dir: Path
-) -> list[Cell]:
+def _rows(number: int, printed: pd.DataFrame, shown: Shown) -> list[Cell]:
     """The printed rows, each with the registry model that stands for it, then the other models of the run."""
-    keys = {name: paper.paper_key(name, entry, paper_dir) for name, entry in models.items()}
+    models, selected, keys = shown.models, shown.selected, shown.paper_keys()
     ranked = [*selected, *(name for name in models if name not in selected)]
     rows: list[Cell] = []
     for line in printed.drop_duplicates("row").itertuples():
@@ -108,7 +102,7 @@ def _rows(
         label = f"{line.row}. {line.model}" if number == 2 and line.row <= LAST_NUMBERED_ROW else line.model
         row = {"section": line.section, "row": line.row, "label": label, "key": line.key, "model": model}
         weights = models[model]["weights"] if model else None
-        rows.append({**row, "weights": weights, "status": _row_status(of_line, model, models, selected)})
+        rows.append({**row, "weights": weights, "status": _row_status(of_line, model, shown)})
     used = {row["model"] for row in rows}
     for weights, section in OTHER_SECTIONS.items():
         for name in selected:
@@ -120,10 +114,12 @@ def _rows(
     return rows
 
 
-def _row_status(row: Mapping, model: str | None, models: Mapping[str, Mapping], selected: Sequence[str]) -> str:
+def _row_status(row: Mapping, model: str | None, shown: Shown) -> str:
     if model is None:
         return f"{NOT_RUN}a model with paper_row {{table: {row['table']}, row: {row['row']}}}"
-    return RAN if model in selected else f"{NOT_RUN}{_source(models[model])}, then {model} among the config's models"
+    if model in shown.selected:
+        return RAN
+    return f"{NOT_RUN}{_source(shown.models[model])}, then {model} among the config's models"
 
 
 def _source(entry: Mapping[str, Any]) -> str:

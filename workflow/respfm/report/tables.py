@@ -13,6 +13,7 @@ from respfm.report.markdown import markdown
 from respfm.report.result_view import result_view
 from respfm.report.results import result_table
 from respfm.report.scores import read_scores
+from respfm.report.shown import Shown
 from respfm.report.task_table import task_table, task_view
 from respfm.report.view import View
 
@@ -22,13 +23,10 @@ NAMES = ("label", "class", "layer", "model")
 def make_table(
     number: int,
     protocol: str,
+    shown: Shown,
     *,
     scores: Sequence[Path],
     task_tables: Mapping[str, Path],
-    models: Mapping[str, Mapping],
-    selected: Sequence[str],
-    paper_dir: Path,
-    data_kind: str,
     stem: Path,
     metadata_baselines: Path | None = None,
 ) -> None:
@@ -36,20 +34,17 @@ def make_table(
 
     `number` is 1 (tasks), 2 (models), 3 (M2D ablations) or 4 (pre-training data), else RespfmError; `protocol` decides
     which layer is shown, and whether with deviations or intervals. `scores` are the score files of that protocol (none
-    for Table 1), `task_tables` its task tables by task name. `models` are all registry entries, `selected` names those
-    that this run evaluates, in order. `paper_dir` holds the paper's numbers. The best AUROC per task of
-    `metadata_baselines`, the audit's csv file, becomes a row of Table 2.
+    for Table 1), `task_tables` its task tables by task name. The best AUROC per task of `metadata_baselines`, the
+    audit's csv file, becomes a row of Table 2.
     """
     if number not in (1, 2, 3, 4):
         raise RespfmError(f"The paper has no Table {number}; ask for 1, 2, 3 or 4")
     if number == 1:
-        frame = task_table(protocol, task_tables, paper_dir, data_kind)
+        frame = task_table(protocol, task_tables, shown.paper_dir, shown.data_kind)
     else:
         read = read_scores(scores, task_tables)
         metadata = best_metadata(metadata_baselines, protocol) if metadata_baselines else None
-        frame = result_table(
-            number, protocol, read, list(task_tables), models, selected, paper_dir, data_kind, metadata
-        )
+        frame = result_table(number, protocol, read, list(task_tables), shown, metadata)
     view = table_view(frame)
     write_csv(frame, stem.with_name(f"{stem.name}.csv"))
     write_text(stem.with_name(f"{stem.name}.md"), markdown(view))

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from respfm.report import paper
 from respfm.report.results import distinct_cells, result_table
 from respfm.report.scores import protocol_of, read_scores
+from respfm.report.shown import Shown
 from respfm.report.style import figure_style, new_figure, save_figure, task_look
 
 
@@ -23,7 +24,7 @@ def draw(
     stem: Path,
 ) -> None:
     """Points on the diagonal agree; the band is 0.01 on each side, bars are standard deviations over runs."""
-    data = agreement(scores, models, selected, printed[0].parent, data_kind)
+    data = agreement(scores, Shown(models, selected, printed[0].parent, data_kind))
     with figure_style(style) as colours:
         figure = new_figure(4.8, 4.9)
         axes = figure.add_subplot()
@@ -31,19 +32,12 @@ def draw(
         save_figure(figure, data, stem, data_kind)
 
 
-def agreement(
-    scores: Sequence[Path],
-    models: Mapping[str, Mapping],
-    selected: Sequence[str],
-    paper_dir: Path,
-    data_kind: str,
-) -> pd.DataFrame:
+def agreement(scores: Sequence[Path], shown: Shown) -> pd.DataFrame:
     """label, model, task, published, published_std, reproduced, reproduced_std of all cells that have both."""
     read = read_scores(scores)
     tasks = list(dict.fromkeys(read["task"]))
     cells = pd.concat(
-        distinct_cells(result_table(number, protocol_of(read), read, tasks, models, selected, paper_dir, data_kind))
-        for number in (2, 3, 4)
+        distinct_cells(result_table(number, protocol_of(read), read, tasks, shown)) for number in (2, 3, 4)
     )
     cells = cells[cells["task"].isin(paper.TASKS) & cells["difference"].notna()]
     cells = cells.drop_duplicates(["model", "task"], ignore_index=True)

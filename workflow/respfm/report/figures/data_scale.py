@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from respfm.report import paper
 from respfm.report.results import distinct_cells, result_table
 from respfm.report.scores import protocol_of, read_scores
+from respfm.report.shown import Shown
 from respfm.report.style import figure_style, new_figure, save_figure
 
 RESPIRATORY_ENTRIES = {
@@ -36,7 +37,7 @@ def draw(
 
     The x axis counts the respiratory list entries beside AudioSet's 2,005,132.
     """
-    data = data_scale(scores, models, selected, printed[0].parent, data_kind)
+    data = data_scale(scores, Shown(models, selected, printed[0].parent, data_kind))
     with figure_style(style) as colours:
         figure = new_figure(7.2, 4.4)
         panels = list(figure.subplots(2, 4, sharex=True).flat)
@@ -50,22 +51,16 @@ def draw(
         save_figure(figure, data, stem, data_kind)
 
 
-def data_scale(
-    scores: Sequence[Path],
-    models: Mapping[str, Mapping],
-    selected: Sequence[str],
-    paper_dir: Path,
-    data_kind: str,
-) -> pd.DataFrame:
+def data_scale(scores: Sequence[Path], shown: Shown) -> pd.DataFrame:
     """label, model, task, respiratory, reproduced, reproduced_std, published, published_std; one row per cell.
 
     An average of this run is there only if all of the paper's tasks ran.
     """
     read = read_scores(scores)
     tasks = list(dict.fromkeys(read["task"]))
-    cells = distinct_cells(result_table(4, protocol_of(read), read, tasks, models, selected, paper_dir, data_kind))
+    cells = distinct_cells(result_table(4, protocol_of(read), read, tasks, shown))
     cells = cells[cells["row"].notna() & cells["task"].isin([*paper.TASKS, paper.AVERAGE])]
-    printed = paper.read_results(paper_dir, 4)
+    printed = paper.read_results(shown.paper_dir, 4)
     keys = printed.drop_duplicates("row").set_index("row")["key"]
     cells = cells.assign(respiratory=cells["row"].map(keys).map(RESPIRATORY_ENTRIES)).dropna(subset="respiratory")
     cells["published"] = cells.merge(printed, on=["row", "task"], how="left")["mean"].to_numpy()
