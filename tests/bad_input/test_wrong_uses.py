@@ -55,7 +55,7 @@ PLANNING = [
     Use("device", ("device: 'gpu' does not match", "auto takes a GPU where there is one"), "device: gpu"),
     Use(
         "key twice",
-        ("my.yaml", "'seed' is there twice, in lines 1 and 2", "remove or rename one"),
+        ("my.yaml", "duplicate key 'seed' in lines 1 and 2", "remove or rename one"),
         "seed: 1\nseed: 2",
     ),
     Use("results on a file", ("results is 'my.yaml/x'", "my.yaml is a file", "name a folder"), "results: my.yaml/x"),
@@ -72,8 +72,8 @@ PLANNING = [
     ),
     Use(
         "two runs of one name",
-        ("pretraining.yaml: the key 'demo_as' is there twice", "remove or rename one"),
-        registry=registry_with("  demo_as_resp_strict:\n", "  demo_as:\n"),
+        ("pretraining.yaml: duplicate key 'demo_as'", "remove or rename one"),
+        registry=registry_with("  demo_as_resp:\n", "  demo_as:\n"),
     ),
     Use(
         "runs that start from each other",

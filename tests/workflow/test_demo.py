@@ -168,7 +168,11 @@ CHANGES = {
         {"plot_figure": 1, "write_report": 1, "all": 1},
     ),
     "the last pre-training run": (
-        ("config/pretraining.yaml", "mixture: demo_as_resp_strict\n", "mixture: demo_as_resp_strict\n    seed: 9\n"),
+        (
+            "config/pretraining.yaml",
+            "    init_from: {run: demo_as}\n",
+            "    init_from: {run: demo_as}\n    strict: {seed: 9}\n",
+        ),
         {
             "pretrain_encoder": 1,
             "extract_embeddings": 5,

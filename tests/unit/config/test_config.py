@@ -120,7 +120,7 @@ def test_a_parser_of_ones_own_takes_options_of_its_own():
 @pytest.mark.parametrize(("section", "cls"), [("model", M2DConfig), ("run", Recipe)])
 def test_the_schema_names_what_pretraining_takes_and_its_defaults(section, cls):
     properties = read_schema(REPOSITORY / "config/schemas/pretraining.schema.yaml")["$defs"][section]["properties"]
-    links = {"title", "note", "mixture", "init_from", "teacher", "background"} if section == "run" else set()
+    links = {"title", "note", "strict", "mixture", "init_from", "teacher", "background"} if section == "run" else set()
     fields = {field.name: field for field in dataclasses.fields(cls)}
     assert set(properties) - links == set(fields)
     for name, field in fields.items():

@@ -12,7 +12,7 @@ _FASTEST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_FASTEST):
-    """A safe loader that refuses a mapping with the same key twice, of which YAML silently drops the first."""
+    """A safe loader that refuses duplicate keys, of which YAML silently drops the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen: dict[str, int] = {}
@@ -20,7 +20,7 @@ class _Loader(_FASTEST):
             line = key.start_mark.line + 1
             if key.value in seen:
                 raise RespfmError(
-                    f"the key {key.value!r} is there twice, in lines {seen[key.value]} and {line}; remove or rename one"
+                    f"duplicate key {key.value!r} in lines {seen[key.value]} and {line}; remove or rename one"
                 )
             seen[key.value] = line
         return super().construct_mapping(node, deep)

@@ -27,7 +27,7 @@ def reference() -> str:
     for title, place in SECTIONS.items():
         lines = [f"### {title}\n", "| key | value | default | meaning |", "|---|---|---|---|"]
         schema, name = _resolved({"$ref": place}, "")
-        lines += (f"| {' | '.join(row)} |" for row in _rows(schema, name, (place,)))
+        lines += (f"| {' | '.join(row)} |" for row in _rows(schema, name))
         tables.append("\n".join(lines) + "\n")
     return "\n".join(tables)
 
@@ -49,21 +49,19 @@ def _resolved(schema: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
     return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}, name
 
 
-def _rows(schema: dict[str, Any], name: str, above: tuple[str, ...], prefix: str = "") -> Iterator[tuple[str, ...]]:
+def _rows(schema: dict[str, Any], name: str, prefix: str = "") -> Iterator[tuple[str, ...]]:
     """Key, value, default and meaning of all keys of `schema`, which stands in the file `name`."""
     for key, entry in schema.get("properties", {}).items():
         full, home = _resolved(entry, name)
         if full.keys() & {"type", "enum", "anyOf", "oneOf"}:
             required = key in schema.get("required", ())
             yield f"`{prefix}{key}`", _value(full, home), _default(full, required), full.get("description", "")
-        if entry.get("$ref") in above:
-            continue
-        inside = (*above, entry.get("$ref", key))
-        yield from _rows(full, home, inside, f"{prefix}{key}.")
+        if full.get("properties") is not schema["properties"]:
+            yield from _rows(full, home, f"{prefix}{key}.")
         items, home = _resolved(full.get("items", {}), home)
-        yield from _rows(items, home, inside, f"{prefix}{key}[].")
+        yield from _rows(items, home, f"{prefix}{key}[].")
     for rule in schema.get("allOf", ()):
-        yield from _rows(rule.get("then", {}), name, above, prefix)
+        yield from _rows(rule.get("then", {}), name, prefix)
 
 
 def _value(schema: dict[str, Any], name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from respfm.config.manifest import read_manifest
 from respfm.config.reading import merge, read_yaml
 from respfm.config.schema import validate
+from respfm.config.twins import SUFFIX, twin_mixtures, twin_runs, unfold_mixtures, with_twins
 from respfm.errors import RespfmError, suggest
 from respfm.m2d.config import M2DConfig
 
@@ -58,20 +59,26 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
     for dataset in registry["datasets"].values():
         if isinstance(listed := dataset["files"], dict):
             dataset["files"] = read_manifest(folder / listed["manifest"], listed["base"])
-    for name, run in registry["pretraining"]["runs"].items():
-        run.setdefault("model", {})
-        _check_network(run["model"], f"config/pretraining.yaml (with {source} applied): runs.{name}.model")
-    for mixture in registry["pretraining"]["mixtures"].values():
-        for part in mixture["parts"]:
-            _apply_threshold(part, resolved["curation"])
+    where = f"config/pretraining.yaml (with {source} applied)"
+    mixtures = unfold_mixtures(registry["pretraining"]["mixtures"], where)
+    for mixture in mixtures.values():
+        mixture["parts"] = [_thresholded(part, resolved["curation"]) for part in mixture["parts"]]
+    strict_mixtures = twin_mixtures(mixtures, {task["dataset"] for task in registry["tasks"].values()})
+    runs = {name: {"model": {}, **run} for name, run in registry["pretraining"]["runs"].items()}
+    strict_runs = twin_runs(runs, strict_mixtures)
+    for model in registry["models"].values():
+        if isinstance(run := model.get("run"), str) and run in strict_runs:
+            model["run"] = {"published": run, "strict": run + SUFFIX}
     settings = Settings(
         config=resolved,
         datasets=registry["datasets"],
         tasks=registry["tasks"],
         models=registry["models"],
-        mixtures=registry["pretraining"]["mixtures"],
-        runs=registry["pretraining"]["runs"],
+        mixtures=with_twins(mixtures, strict_mixtures, f"{where}: mixtures"),
+        runs=with_twins(runs, strict_runs, f"{where}: runs"),
     )
+    for name, run in settings.runs.items():
+        _check_network(run["model"], f"{where}: runs.{name}.model")
     _cross_check(settings, source)
     return settings
 
@@ -99,13 +106,14 @@ def _check_network(model: Mapping[str, Any], where: str) -> None:
         raise RespfmError(f"{where}: {error}") from error
 
 
-def _apply_threshold(part: dict, curation: Mapping) -> None:
-    """Give a part that takes coughs above a threshold the configuration's threshold and the count that it leaves."""
-    if "min_cough_detected" in part["where"]:
-        expected = part.pop("expected", None)
-        if expected and part["where"]["min_cough_detected"] == curation["min_cough_detected"]:
-            part["expected"] = expected["from" if curation["inclusive"] else "above"]
-        part["where"] = {**part["where"], **curation}
+def _thresholded(part: Mapping[str, Any], curation: Mapping[str, Any]) -> dict[str, Any]:
+    """A part with the configuration's threshold, and the count that this leaves, if it takes coughs above one."""
+    if "min_cough_detected" not in part["where"]:
+        return dict(part)
+    changed = {key: value for key, value in part.items() if key != "expected"}
+    if "expected" in part and part["where"]["min_cough_detected"] == curation["min_cough_detected"]:
+        changed["expected"] = part["expected"]["from" if curation["inclusive"] else "above"]
+    return {**changed, "where": {**part["where"], **curation}}
 
 
 def _cross_check(settings: Settings, source: str) -> None:
