@@ -14,6 +14,7 @@ CONFIG = REPOSITORY / "config"
 def test_the_reference_of_all_keys_is_that_of_the_schemas():
     text = (CONFIG / "README.md").read_text()
     assert text == updated(text), "run: .venv/bin/python -m respfm.config.reference"
+    assert "|  |\n" not in text, "a key has no description"
     assert "| `figures.layers` | list of text | empty | Models whose AUROC is drawn" in text
     assert "| `model.dim` | whole number | 768 |" in text
 
