@@ -297,7 +297,7 @@ def redirect(target: str, times: int = 1) -> Resource:
 
 
 def fetch(url: str, folder: Path, expected: Expected = Expected()) -> bytes:  # noqa: B008
-    download([url], folder / "file", expected, progress=False, patience=QUICK)
+    download([url], folder / "file", expected, patience=QUICK)
     return (folder / "file").read_bytes()
 
 
@@ -339,7 +339,7 @@ def test_a_password_is_not_sent_to_another_host(server, tmp_path, monkeypatch):
 
 def test_a_password_in_an_address_is_refused_without_showing_it():
     with pytest.raises(RespfmError, match=r"~/\.netrc") as error:
-        Mirror("https://user:secret@example.org/mirror")
+        Mirror({"path": "https://user:secret@example.org/mirror"})
     assert "secret" not in str(error.value)
 
 

@@ -24,6 +24,7 @@ from respfm.logmel.build import write_shard
 from respfm.logmel.mixture import Quirk
 from respfm.retrieve.dataset import fetch_dataset
 from respfm.retrieve.download import Patience
+from respfm.retrieve.finder import Finder
 from workspace import REPOSITORY, SNAKEMAKE
 
 DEMO = (REPOSITORY / "config" / "config.yaml").read_text()
@@ -422,8 +423,9 @@ def retrieval_error(tmp_path: Path, content: bytes | None, offline: bool = True,
     (tmp_path / "mirror" / "SUMS.csv").write_text(f"path,sha256,bytes\nexample.org/data/corpus.zip,{'0' * 64},\n")
     entry = {"title": "Corpus", "files": [{"url": FILE, "unpack": "zip"}]}
     mirrors = [{"path": str(tmp_path / "mirror"), **mirror}]
+    finder = Finder(tmp_path / "downloads" / "corpus", mirrors, offline, patience=HURRY)
     with pytest.raises(RespfmError) as caught:
-        fetch_dataset("corpus", entry, tmp_path / "raw" / "corpus", mirrors, offline, progress=False, patience=HURRY)
+        fetch_dataset("corpus", entry, tmp_path / "raw" / "corpus", finder)
     assert not (tmp_path / "raw" / "corpus").exists()
     return str(caught.value)
 

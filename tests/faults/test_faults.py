@@ -29,6 +29,7 @@ from respfm.logmel.frontend import LogMel
 from respfm.retrieve.checksums import Expected
 from respfm.retrieve.dataset import fetch_dataset
 from respfm.retrieve.download import Patience, download
+from respfm.retrieve.finder import Finder
 from respfm.shard import read_quarantined, write_clips
 from respfm.weights import read_weights
 
@@ -100,7 +101,7 @@ def test_a_disk_that_fills_up_during_a_download(disk):
     with running_server() as server:
         server.files["/archive.zip"] = Resource(content, etag='"1"')
         patience = Patience(attempts=2, first_wait=0.001)
-        arguments = ([server.url("/archive.zip")], target, Expected(bytes=len(content)), False, patience)
+        arguments = ([server.url("/archive.zip")], target, Expected(bytes=len(content)), patience)
         disk.fill(left=1_000_000)
         with pytest.raises(RespfmError, match=rf"archive\.zip cannot be written to .*downloads: {FULL}"):
             download(*arguments)
@@ -123,7 +124,7 @@ def test_a_disk_that_fills_up_while_an_archive_is_unpacked(disk, tmp_path, monke
         entry = {"files": [{"url": server.url("/packed.zip"), "unpack": "zip"}]}
 
         def fetch() -> None:
-            fetch_dataset("corpus", entry, target, [], offline=False, downloads=downloads, progress=False)
+            fetch_dataset("corpus", entry, target, Finder(downloads))
 
         disk.fill(left=1_000_000)
         with monkeypatch.context() as patched:  # another program takes the space that was free at the start

@@ -3,16 +3,13 @@
 from pathlib import Path
 
 from respfm.jobs.job import job
-from respfm.retrieve.dataset import fetch_dataset
+from respfm.retrieve.dataset import fetch_dataset, use_local
+from respfm.retrieve.finder import Finder
 
 with job(snakemake) as cfg:
-    fetch_dataset(
-        snakemake.wildcards.dataset,
-        cfg["entry"],
-        Path(snakemake.output.sources).parent,
-        cfg["mirror"],
-        offline=cfg["offline"],
-        local=cfg["local"],
-        allow_partial=cfg["allow_partial"],
-        downloads=Path(cfg["downloads"]) / snakemake.wildcards.dataset,
-    )
+    name, target = snakemake.wildcards.dataset, Path(snakemake.output.sources).parent
+    if cfg["local"]:
+        use_local(name, cfg["entry"], target, Path(cfg["local"]))
+    else:
+        finder = Finder(Path(cfg["downloads"]) / name, cfg["mirror"], cfg["offline"], cfg["allow_partial"])
+        fetch_dataset(name, cfg["entry"], target, finder)

@@ -4,13 +4,9 @@ from pathlib import Path
 
 from respfm.jobs.job import job
 from respfm.retrieve.dataset import fetch_dataset
+from respfm.retrieve.finder import Finder
 
 with job(snakemake) as cfg:
-    fetch_dataset(
-        snakemake.wildcards.model,
-        {"title": cfg["title"], "files": [cfg["checkpoint"]]},
-        Path(snakemake.output.sources).parent,
-        cfg["mirror"],
-        offline=cfg["offline"],
-        downloads=Path(cfg["downloads"]) / snakemake.wildcards.model,
-    )
+    name, target = snakemake.wildcards.model, Path(snakemake.output.sources).parent
+    finder = Finder(Path(cfg["downloads"]) / name, cfg["mirror"], cfg["offline"])
+    fetch_dataset(name, {"title": cfg["title"], "files": [cfg["checkpoint"]]}, target, finder)

@@ -13,6 +13,7 @@ from respfm.curate.mixtures import build_mixture
 from respfm.curate.tasks import build_task
 from respfm.demo import write_dataset
 from respfm.retrieve.dataset import fetch_dataset
+from respfm.retrieve.finder import Finder
 from respfm.retrieve.sources import raw_root
 from workspace import REPOSITORY
 
@@ -32,7 +33,7 @@ def roots(tmp_path_factory):
         entry = entries[name]
         write_dataset(name, entry, folder / "mirror" / name, size=0.1, seed=0)
         mirror = {"path": str(folder / "mirror" / name), "checksums": "MANIFEST.csv"}
-        fetch_dataset(name, entry, folder / "raw" / name, [mirror], offline=True, progress=False)
+        fetch_dataset(name, entry, folder / "raw" / name, Finder(folder / "downloads" / name, [mirror], offline=True))
         found[name] = raw_root(folder / "raw" / name / ".sources.json")
     return found
 

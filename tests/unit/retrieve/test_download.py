@@ -26,7 +26,7 @@ def server():
 
 
 def fetch(server: LoopbackServer, target: Path, expected: Expected = KNOWN, patience: Patience = QUICK) -> str:
-    _, sha256 = download([server.url("/file")], target, expected, progress=False, patience=patience)
+    _, sha256 = download([server.url("/file")], target, expected, patience=patience)
     assert sorted(target.parent.iterdir()) == [target]
     return sha256
 
@@ -142,7 +142,7 @@ def test_retry_after_is_honoured(server, tmp_path, form):
 def test_dead_link_says_where_to_put_the_file(server, tmp_path):
     target = tmp_path / "data.zip"
     with pytest.raises(RespfmError) as caught:
-        download([server.url("/gone"), server.url("/lost")], target, progress=False, patience=QUICK)
+        download([server.url("/gone"), server.url("/lost")], target, patience=QUICK)
     assert str(caught.value).count("the server answers 404 Not Found") == 2
     assert f"put it at {target}" in str(caught.value)
     assert len(server.requests) == 2
@@ -151,14 +151,14 @@ def test_dead_link_says_where_to_put_the_file(server, tmp_path):
 
 def test_alternative_address_is_tried(server, tmp_path):
     server.files["/file"] = Resource(CONTENT)
-    url, sha256 = download([server.url("/gone"), server.url("/file")], tmp_path / "file", KNOWN, False, QUICK)
+    url, sha256 = download([server.url("/gone"), server.url("/file")], tmp_path / "file", KNOWN, QUICK)
     assert (url, sha256) == (server.url("/file"), SHA256)
 
 
 def test_alternative_is_tried_when_an_address_sends_something_else(server, tmp_path):
     server.files["/other"], server.files["/file"] = Resource(bytes(len(CONTENT))), Resource(CONTENT)
     urls = [server.url("/other"), server.url("/file")]
-    assert download(urls, tmp_path / "file", KNOWN, False, QUICK)[0] == urls[1]
+    assert download(urls, tmp_path / "file", KNOWN, QUICK)[0] == urls[1]
 
 
 def test_server_that_is_not_there(tmp_path):
@@ -166,7 +166,7 @@ def test_server_that_is_not_there(tmp_path):
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(RespfmError, match="Connection refused"):
-        download([f"http://127.0.0.1:{port}/file"], tmp_path / "file", KNOWN, False, QUICK)
+        download([f"http://127.0.0.1:{port}/file"], tmp_path / "file", KNOWN, QUICK)
 
 
 def test_wrong_checksum_leaves_nothing(server, tmp_path):
@@ -209,7 +209,7 @@ def test_unwritable_target(server, tmp_path):
     server.files["/file"] = Resource(CONTENT)
     (tmp_path / "folder").write_bytes(b"a file")
     with pytest.raises(RespfmError, match="cannot be written"):
-        download([server.url("/file")], tmp_path / "folder" / "file", KNOWN, False, QUICK)
+        download([server.url("/file")], tmp_path / "folder" / "file", KNOWN, QUICK)
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -234,7 +234,7 @@ def test_any_misbehaviour_ends_in_the_right_file_or_none(server, tmp_path, seed)
     target = tmp_path / "file"
     for _ in range(8):
         try:
-            download([server.url("/file")], target, expected, False, QUICK)
+            download([server.url("/file")], target, expected, QUICK)
         except RespfmError:
             assert not target.exists()
         else:

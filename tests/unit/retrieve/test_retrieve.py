@@ -18,8 +18,9 @@ from loopback import Resource, running_server
 from respfm.config.reading import read_yaml
 from respfm.config.settings import load_settings
 from respfm.errors import RespfmError
-from respfm.retrieve.dataset import fetch_dataset
+from respfm.retrieve.dataset import fetch_dataset, use_local
 from respfm.retrieve.download import Patience
+from respfm.retrieve.finder import Finder
 from respfm.retrieve.mirror import local_copies, mirror_path
 from respfm.retrieve.sources import raw_root, weights_path
 
@@ -88,7 +89,8 @@ ENTRY = {
 
 def fetch(tmp_path: Path, entry: dict, mirrors: list, **options) -> Path:
     target = tmp_path / "results" / "raw" / "set"
-    fetch_dataset("set", entry, target, mirrors, progress=False, patience=QUICK, **options)
+    finder = Finder(tmp_path / "results" / "downloads" / "set", mirrors, patience=QUICK, **options)
+    fetch_dataset("set", entry, target, finder)
     return target
 
 
@@ -151,7 +153,7 @@ def test_missing_mirror_file(tmp_path, mirror):
         fetch(tmp_path, ENTRY, [{"path": str(mirror), "checksums": "MANIFEST.csv"}], offline=True, allow_partial=True)
     assert not (tmp_path / "results").exists()
     with pytest.raises(RespfmError, match=r"`offline` is set: put the file at .*set/one/a.zip by hand"):
-        fetch(tmp_path, ENTRY, [str(mirror)], offline=True)
+        fetch(tmp_path, ENTRY, [{"path": str(mirror)}], offline=True)
 
 
 def test_wrong_checksum_of_a_mirror_file(tmp_path, mirror):
@@ -159,7 +161,7 @@ def test_wrong_checksum_of_a_mirror_file(tmp_path, mirror):
     with pytest.raises(RespfmError, match=r"a b.zip has 10 bytes instead of \d+"):
         fetch(tmp_path, ENTRY, [{"path": str(mirror), "checksums": "MANIFEST.csv"}], offline=True)
     with pytest.raises(RespfmError, match=r"has the sha256 [0-9a-f]+ instead of 0000"):
-        fetch(tmp_path, ENTRY, [str(mirror)], offline=True)
+        fetch(tmp_path, ENTRY, [{"path": str(mirror)}], offline=True)
     assert not (tmp_path / "results").exists()
 
 
@@ -168,7 +170,7 @@ def test_partial_mirror(tmp_path, mirror):
     rebuilt = tmp_path / "rebuilt"
     shutil.copytree(mirror / "tars.org", rebuilt / "tars.org")
     entry = {"files": [{**ENTRY["files"][2], "parts": [*PARTS, "ad"]}, ENTRY["files"][0]]}
-    target = fetch(tmp_path, entry, [str(rebuilt)], offline=True, allow_partial=True)
+    target = fetch(tmp_path, entry, [{"path": str(rebuilt)}], offline=True, allow_partial=True)
     assert unpacked(target) == {f"three/{name}": content for name, content in FILES.items()}
     assert sources(target)["left_out"] == [
         "http://tars.org/files/20200413.tar.gz.ad",
@@ -176,14 +178,14 @@ def test_partial_mirror(tmp_path, mirror):
     ]
     (rebuilt / "tars.org" / "files" / "20200413.tar.gz.aa").unlink()
     with pytest.raises(RespfmError, match=r"x.tar.gz.aa is missing while later parts of the same archive are there"):
-        fetch(tmp_path, entry, [str(rebuilt)], offline=True, allow_partial=True)
+        fetch(tmp_path, entry, [{"path": str(rebuilt)}], offline=True, allow_partial=True)
     (rebuilt / "tars.org" / "files" / "20200413.tar.gz.ab").unlink()
     shutil.copy(mirror / "tars.org" / "files" / "20200413.tar.gz.aa", rebuilt / "tars.org" / "files")
     (rebuilt / "tars.org" / "files" / "20200413.tar.gz.ac").unlink()
     with pytest.raises(RespfmError, match=r"Only 1 of its 4 parts are here."):
-        fetch(tmp_path, entry, [str(rebuilt)], offline=True, allow_partial=True)
+        fetch(tmp_path, entry, [{"path": str(rebuilt)}], offline=True, allow_partial=True)
     with pytest.raises(RespfmError, match="Nothing of set is in the mirrors"):
-        fetch(tmp_path, {"files": [ENTRY["files"][0]]}, [str(rebuilt)], offline=True, allow_partial=True)
+        fetch(tmp_path, {"files": [ENTRY["files"][0]]}, [{"path": str(rebuilt)}], offline=True, allow_partial=True)
 
 
 @pytest.mark.parametrize("row", ["x.zip,abc,5", f"x.zip,{'0' * 64},five", "x.zip"])
@@ -204,20 +206,20 @@ def test_file_put_by_hand(tmp_path, mirror):
 
 
 def test_corpus_collected_by_hand(tmp_path):
-    corpus = tmp_path / "corpus"
+    corpus, target = tmp_path / "corpus", tmp_path / "raw" / "set"
     corpus.mkdir()
     entry = REGISTRY["audioset"]
     with pytest.raises(RespfmError, match=r"cannot be downloaded. .*`local: {set: <folder>}`"):
         fetch(tmp_path, entry, [])
     with pytest.raises(RespfmError, match="not a folder with files in it"):
-        fetch(tmp_path, entry, [], local=str(corpus))
+        use_local("set", entry, target, corpus)
     (corpus / "clip.flac").write_bytes(b"")
-    target = fetch(tmp_path, entry, [], local=str(corpus))
+    use_local("set", entry, target, corpus)
     assert raw_root(target / ".sources.json") == corpus
     assert [path.name for path in target.iterdir()] == [".sources.json"]
     known = {"files": [{"url": "https://host/clip.flac", "bytes": 5}]}
     with pytest.raises(RespfmError, match="has 0 bytes instead of 5"):
-        fetch(tmp_path, known, [], local=str(corpus))
+        use_local("set", known, target, corpus)
 
 
 def test_network_after_mirrors_and_never_when_offline(tmp_path, mirror):
@@ -226,9 +228,9 @@ def test_network_after_mirrors_and_never_when_offline(tmp_path, mirror):
         server.files["/a.zip"] = Resource(content, etag='"1"', script=[("truncate", 3000)])
         entry = {"files": [{"url": server.url("/a.zip"), "unpack": "zip", "md5": hashlib.md5(content).hexdigest()}]}
         with pytest.raises(RespfmError, match="`offline` is set"):
-            fetch(tmp_path, entry, [str(mirror), server.url("/copy")], offline=True)
+            fetch(tmp_path, entry, [{"path": str(mirror)}, {"path": server.url("/copy")}], offline=True)
         assert server.requests == []
-        target = fetch(tmp_path, entry, [str(mirror), server.url("/copy")])
+        target = fetch(tmp_path, entry, [{"path": str(mirror)}, {"path": server.url("/copy")}])
         copy = f"/copy/{server.url('').removeprefix('http://')}/a.zip"
         assert [path for path, _ in server.requests] == [copy, "/a.zip", "/a.zip"]
         record = sources(target)["files"][0]
@@ -304,8 +306,9 @@ def test_rerun_after_a_kill(tmp_path):
         program = textwrap.dedent(f"""
             from pathlib import Path
             from respfm.retrieve.dataset import fetch_dataset
+            from respfm.retrieve.finder import Finder
             entry = {{"files": [{{"url": "{url}", "unpack": "zip", "bytes": {len(content)}}}]}}
-            fetch_dataset("set", entry, Path("raw/set"), progress=False)
+            fetch_dataset("set", entry, Path("raw/set"), Finder(Path("downloads/set")))
         """)
         server.files["/a.zip"] = Resource(content, etag='"1"', script=[("stall", 3_000_000)])
         part = tmp_path / "downloads" / "set" / "a.zip.part"
@@ -333,14 +336,14 @@ def test_weights_of_a_checkpoint(tmp_path):
     make_zip(folder / "m2d.zip", {"m2d_vit_base-80x608p16x16/checkpoint-300.pth": b"w", "README": b""})
     member = "m2d_vit_base-80x608p16x16/checkpoint-300.pth"
     entry = {"files": [{"url": "https://github.com/a/m2d.zip", "unpack": "zip", "member": member}]}
-    target = fetch(tmp_path, entry, [str(tmp_path / "mirror")], offline=True)
+    target = fetch(tmp_path, entry, [{"path": str(tmp_path / "mirror")}], offline=True)
     assert weights_path(target / ".sources.json") == str(target / member)
     (target / member).write_bytes(b"v")
     with pytest.raises(RespfmError, match=r"checkpoint-300\.pth is no longer what was retrieved; delete"):
         weights_path(target / ".sources.json")
     entry["files"][0]["member"] = "checkpoint-300.pth"
     with pytest.raises(RespfmError, match=r"m2d.zip does not hold checkpoint-300.pth"):
-        fetch(tmp_path, entry, [str(tmp_path / "mirror")], offline=True)
+        fetch(tmp_path, entry, [{"path": str(tmp_path / "mirror")}], offline=True)
 
 
 def test_mirror_that_is_no_folder(tmp_path):
@@ -361,7 +364,8 @@ def test_real_sample(tmp_path, shared_data, dataset):
         {"path": str(shared_data), "checksums": "MANIFEST.csv", "urlmap": "URLMAP.csv"},
     ]
     target = tmp_path / "raw" / dataset
-    fetch_dataset(dataset, REGISTRY[dataset], target, mirrors, offline=True, allow_partial=True)
+    finder = Finder(tmp_path / "downloads" / dataset, mirrors, offline=True, allow_partial=True)
+    fetch_dataset(dataset, REGISTRY[dataset], target, finder)
     assert sum(path.is_file() for path in target.rglob("*")) - 1 == REAL[dataset]
     against = {file["verified_against"] for file in sources(target)["files"]}
     assert against <= {"mirror manifest", "publisher sha256"}

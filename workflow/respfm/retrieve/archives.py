@@ -66,27 +66,21 @@ class Member:
 
 
 def archive_kind(name: str) -> str:
-    """The kind of an archive by its suffix.
-
-    Raises:
-        RespfmError: the suffix is that of none of `KINDS`.
-    """
+    """The kind of an archive by its suffix; RespfmError if that is of none of `KINDS`."""
     kinds = [kind for kind in KINDS if name.lower().endswith(f".{kind}")]
     if not kinds:
         raise RespfmError(f"{name} does not end like an archive: give `unpack` as one of {', '.join(KINDS)}.")
     return kinds[0]
 
 
-def unpack(paths: Sequence[Path], kind: str, directory: Path, progress: bool = False) -> int:
+def unpack(paths: Sequence[Path], kind: str, directory: Path) -> int:
     """Unpack the archive that `paths` hold in pieces into `directory`; return the number of files.
 
     `kind` is one of `KINDS`; the pieces of a zip-split are its volumes .z01, .z02, ..., .zip.
     Directories may exist already, files may not. AppleDouble files (`__MACOSX/`) are left out. The archive
     may not grow to more than `LARGEST_RATIO` times its size (small ones: `SMALLEST_BOUND` bytes), nor to more
-    than the free space. What was written before an error is left to the caller to remove.
-
-    Raises:
-        RespfmError: the archive is damaged, hostile, too large, or would overwrite a file.
+    than the free space. Raises RespfmError if the archive is damaged, hostile, too large, or would overwrite a file;
+    what was written before is left to the caller to remove.
     """
     name = str(paths[0])
     directory.mkdir(parents=True, exist_ok=True)
@@ -96,7 +90,7 @@ def unpack(paths: Sequence[Path], kind: str, directory: Path, progress: bool = F
         if kind == "7z":
             return _unpack_7z(paths, directory, bound, name)
         with _open_members(paths, kind) as members:
-            bar = tqdm(members, desc=f"unpack {paths[0].name}", unit=" files", disable=None if progress else True)
+            bar = tqdm(members, desc=f"unpack {paths[0].name}", unit=" files", disable=None)
             return _write_members(bar, directory, bound, name)
     except _DAMAGE as error:
         raise _damaged(name, kind, error) from error
@@ -145,10 +139,9 @@ def _check_bound(total: int, bound: int, name: str) -> None:
 
 
 def _target(directory: Path, member: str, name: str) -> Path | None:
-    """Where a member goes; None for what is left out.
+    """Where a member goes, None for what is left out; RespfmError if its name is absolute or leaves the directory.
 
-    Raises:
-        RespfmError: the member's name is absolute, leaves the directory, or is no file name.
+    `tarfile` and `zipfile` would write such a member under another name.
     """
     pure = PurePosixPath(member)
     if pure.is_absolute() or ".." in pure.parts or "\0" in member:

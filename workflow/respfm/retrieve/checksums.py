@@ -35,11 +35,7 @@ UNKNOWN = Expected()
 
 
 def verify(path: Path, expected: Expected) -> str:
-    """Compare a file with what is expected of it; return its SHA-256.
-
-    Raises:
-        RespfmError: size or digest differ.
-    """
+    """Compare a file with what is expected of it; return its SHA-256. RespfmError if size or digest differ."""
     size = path.stat().st_size
     if expected.bytes is not None and size != expected.bytes:
         raise RespfmError(f"{path} has {size} bytes instead of {expected.bytes}.")

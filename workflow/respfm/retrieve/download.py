@@ -1,6 +1,6 @@
 """Downloads that survive: resumed after interruptions, patient with busy servers, never half-made."""
 
-import email.utils
+import contextlib
 import json
 import logging
 import random
@@ -12,25 +12,25 @@ from urllib.parse import urljoin
 
 import requests
 from tqdm import tqdm
-from urllib3.exceptions import HTTPError
+from urllib3 import Retry
+from urllib3.exceptions import HTTPError, InvalidHeader
 
 from respfm.errors import RespfmError, why_not_written
 from respfm.files import write_json
 from respfm.retrieve.checksums import UNKNOWN, Expected, verify
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _BLOCK = 1 << 16
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to keep trying; times in seconds.
+    """How long to keep trying, in seconds.
 
-    Attributes:
-        attempts: tries in a row that bring nothing, before giving an address up.
-        first_wait, longest_wait: bounds of the waits between tries, which double and are drawn at random.
-        connect, stall: how long to wait for a connection, and for the next bytes of one.
+    `attempts` tries in a row may bring nothing before an address is given up. The waits between them double, are drawn
+    at random and lie between `first_wait` and `longest_wait`. `connect` is the wait for a connection, `stall` for the
+    next bytes of one.
     """
 
     attempts: int = 8
@@ -44,7 +44,7 @@ PATIENCE = Patience()
 
 
 class _Lost(Exception):
-    """This address will not give the file, whatever the patience."""
+    """This address will not give the file, however often it is asked."""
 
 
 class _Retry(Exception):
@@ -69,11 +69,7 @@ def _refuse_downgrade(response: requests.Response, **_: object) -> None:
 
 
 def read_text(url: str, patience: Patience = PATIENCE) -> str:
-    """A small text file.
-
-    Raises:
-        OSError: the server cannot be reached or has no such file.
-    """
+    """A small text file; OSError if the server cannot be reached or has no such file."""
     with _session() as session:
         response = session.get(url, timeout=(patience.connect, patience.stall))
         response.raise_for_status()
@@ -84,29 +80,26 @@ def download(
     urls: Sequence[str],
     target: Path,
     expected: Expected = UNKNOWN,
-    progress: bool = True,
     patience: Patience = PATIENCE,
 ) -> tuple[str, str]:
     """Fetch one file from the first of `urls` that gives it; return that address and the SHA-256.
 
-    The bytes go to `<target>.part`, which a later call continues (Range with If-Range, so that a file which
-    changed in between starts anew), and become `target` only after size and digests agree.
-
-    Raises:
-        RespfmError: no address gave the file, or what came is not what was expected.
+    The bytes go to `<target>.part`, which a later call continues (Range with If-Range, so that a file which changed in
+    between is fetched again from its start), and become `target` only after size and digests agree. Raises RespfmError
+    if no address gave the file, or what came is not what was expected.
     """
     reasons = []
     for url in urls:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            return url, _download_one(url, target, expected, progress, patience)
+            return url, _download_one(url, target, expected, patience)
         except _Lost as lost:
             reasons.append(f"{url} ({lost})")
         except OSError as error:
             reason = why_not_written(error) or error
             raise RespfmError(f"{target.name} cannot be written to {target.parent}: {reason} and run again.") from error
     raise RespfmError(
-        f"{target.name} cannot be had from {' nor from '.join(reasons)}. Get it by hand and put it at "
+        f"{target.name} cannot be downloaded from {' nor from '.join(reasons)}. Get it by hand and put it at "
         f"{target}, or name a mirror that has it."
     )
 
@@ -155,13 +148,13 @@ class _Part:
         self._notes.unlink(missing_ok=True)
 
 
-def _download_one(url: str, target: Path, expected: Expected, progress: bool, patience: Patience) -> str:
+def _download_one(url: str, target: Path, expected: Expected, patience: Patience) -> str:
     """Fetch from one address; what was put together over several tries gets a second chance from the start."""
-    logger.info("%s from %s", target.name, url)
+    log.info("%s from %s", target.name, url)
     part = _Part(target, url, expected)
     with _session() as session:
         while True:
-            _receive_all(session, part, expected, progress, patience)
+            _receive_all(session, part, expected, patience)
             try:
                 sha256 = verify(part.path, expected)
             except RespfmError as error:
@@ -174,14 +167,12 @@ def _download_one(url: str, target: Path, expected: Expected, progress: bool, pa
             return sha256
 
 
-def _receive_all(
-    session: requests.Session, part: _Part, expected: Expected, progress: bool, patience: Patience
-) -> None:
+def _receive_all(session: requests.Session, part: _Part, expected: Expected, patience: Patience) -> None:
     """Ask again until the file is complete, or until `patience` ends without a byte more."""
     furthest, failures = part.size, 0
     while True:
         try:
-            _receive(session, part, expected, progress, patience)
+            _receive(session, part, expected, patience)
             return
         except _Retry as retry:
             failures = 1 if part.size > furthest else failures + 1
@@ -191,8 +182,8 @@ def _receive_all(
             _wait(failures, retry.wait, patience)
 
 
-def _receive(session: requests.Session, part: _Part, expected: Expected, progress: bool, patience: Patience) -> None:
-    """One request: append to the part file, or begin it anew, until the server has sent everything."""
+def _receive(session: requests.Session, part: _Part, expected: Expected, patience: Patience) -> None:
+    """One request: append to the part file, or write it from the start, until the server has sent everything."""
     offset = part.size
     if offset and offset == expected.bytes:
         return
@@ -214,7 +205,7 @@ def _receive(session: requests.Session, part: _Part, expected: Expected, progres
                     initial=start,
                     unit="B",
                     unit_scale=True,
-                    disable=None if progress else True,
+                    disable=None,
                 ) as bar,
             ):
                 for block in response.raw.stream(_BLOCK, decode_content=False):
@@ -268,15 +259,10 @@ def _check_response(
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for, in either of its two forms."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+    """Seconds that a Retry-After header asks for, if it says so in one of its two forms."""
+    with contextlib.suppress(InvalidHeader):
+        return Retry().parse_retry_after(value) if value else None
+    return None
 
 
 def _wait(failures: int, asked: float | None, patience: Patience) -> None:

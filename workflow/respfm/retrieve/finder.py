@@ -1,5 +1,6 @@
-"""Where a remote file is to be had: mirrors that are directories, earlier downloads, other mirrors, its address."""
+"""Where a remote file is found: mirrors that are directories, earlier downloads, other mirrors, its address."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +10,18 @@ from pathlib import Path
 from respfm.errors import RespfmError
 from respfm.files import write_text
 from respfm.retrieve.checksums import Expected, verify
-from respfm.retrieve.download import Patience, download
+from respfm.retrieve.download import PATIENCE, Patience, download, read_text
 from respfm.retrieve.mirror import Mirror
 from respfm.retrieve.registry import Piece
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Obtained:
     """A verified local copy of a remote file.
 
-    Attributes:
-        against: what it was verified against; "first use" if nothing was known of it.
-        fresh: downloaded just now.
+    `against` is what it was verified against, "first use" if nothing was known of it; `fresh`: downloaded just now.
     """
 
     piece: Piece
@@ -48,11 +47,7 @@ class Obtained:
 
 
 def check_local(piece: Piece, path: Path, expected: Expected, url: str, origin: str) -> Obtained:
-    """Verify a file that is already here.
-
-    Raises:
-        RespfmError: it is not what is expected.
-    """
+    """Verify a file that is already here; RespfmError if it is not what is expected."""
     try:
         sha256 = verify(path, expected)
     except RespfmError as error:
@@ -87,35 +82,34 @@ class FirstUse:
 class Finder:
     """Looks for the files of one data set.
 
-    Args:
-        downloads: where downloads are kept and files got by hand are put.
-        mirrors: asked in this order, those that are directories first.
-        offline: never open a socket.
-        allow_partial: while offline, leave out what is nowhere to be had.
+    A file is looked for in the mirrors that are directories (used in place), among the downloads, in the other mirrors
+    and at its address, in this order.
+
+    `downloads` is where downloads are kept and where files got by hand are put, under their `path` of the registry.
+    `mirrors` are entries of the configuration's list (respfm.retrieve.mirror). `offline` never opens a socket; with
+    `allow_partial` it leaves out what is not here, and names it in `left_out`.
     """
 
     def __init__(
         self,
         downloads: Path,
-        mirrors: Sequence[Mirror],
-        offline: bool,
-        allow_partial: bool,
-        progress: bool,
-        patience: Patience,
+        mirrors: Sequence[dict[str, str]] = (),
+        offline: bool = False,
+        allow_partial: bool = False,
+        patience: Patience = PATIENCE,
     ) -> None:
         self.downloads = downloads
         self.first_use = FirstUse(downloads / "SHA256SUMS")
         self.left_out: list[str] = []
-        self._here = [mirror for mirror in mirrors if not mirror.remote]
-        self._there = [mirror for mirror in mirrors if mirror.remote and not offline]
-        self._offline, self._allow_partial = offline, allow_partial
-        self._progress, self._patience = progress, patience
+        known = [Mirror(spec, functools.partial(read_text, patience=patience)) for spec in mirrors]
+        self._here = [mirror for mirror in known if not mirror.remote]
+        self._there = [mirror for mirror in known if mirror.remote and not offline]
+        self._offline, self._allow_partial, self._patience = offline, allow_partial, patience
 
     def obtain(self, pieces: Sequence[Piece]) -> list[Obtained]:
-        """Verified copies of the pieces of one file, in order; leading ones or none if some are left out.
+        """Verified copies of the pieces of one file, in order; the first of them, or none, where some are left out.
 
-        Raises:
-            RespfmError: a piece is nowhere to be had, is not what the registry says, or is missing in the middle.
+        Raises RespfmError if a piece is found nowhere, is not what the registry says, or is missing in the middle.
         """
         found = [self._in_directories(piece) or self._over_network(piece) for piece in pieces]
         present = [file for file in found if file is not None]
@@ -152,12 +146,12 @@ class Finder:
                 continue
             expected = copy.expected or self.first_use.expected(piece)
             try:
-                _, sha256 = download([str(copy.location)], path, expected, self._progress, self._patience)
+                _, sha256 = download([str(copy.location)], path, expected, self._patience)
             except RespfmError:
-                logger.warning("the mirror %s does not give %s: trying elsewhere", mirror.path, piece.name)
+                log.warning("the mirror %s does not give %s: trying elsewhere", mirror.path, piece.name)
                 continue
             origin = f"mirror {mirror.path}"
             return Obtained(piece, path, piece.urls[0], sha256, expected.against, origin, fresh=True)
         expected = self.first_use.expected(piece)
-        url, sha256 = download(piece.urls, path, expected, self._progress, self._patience)
+        url, sha256 = download(piece.urls, path, expected, self._patience)
         return Obtained(piece, path, url, sha256, expected.against, url.partition(":")[0], fresh=True)

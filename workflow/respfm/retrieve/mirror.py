@@ -26,8 +26,7 @@ class Copy:
 def mirror_path(url: str) -> str:
     """The place of a URL inside a mirror: `<host>/<path>`, percent escapes resolved, without the query.
 
-    Raises:
-        RespfmError: not an http(s) URL, or its path climbs with `..`.
+    Raises RespfmError if it is not an http(s) URL or its path climbs with `..`.
     """
     parts = urlsplit(url)
     path = unquote(parts.path)
@@ -37,20 +36,17 @@ def mirror_path(url: str) -> str:
 
 
 class Mirror:
-    """One entry of the configuration's mirror list: `{path, checksums?, urlmap?}`, or just the path.
+    """One entry of the configuration's mirror list, `{path, checksums?, urlmap?}`.
 
-    Args:
-        spec: `path` is a directory or an http(s) prefix; `checksums` a CSV in it with the columns path and
-            sha256, perhaps bytes, whose files were rebuilt and are checked against it instead of the publisher's
-            digests; `urlmap` a CSV in it with the columns url and path, for files kept elsewhere than at
-            `<host>/<path>`.
-        read_url: fetches a small text file of a remote mirror; mirrors that are directories need none.
+    `path` is a directory or an http(s) prefix. `checksums` is a CSV in it with the columns path and sha256, perhaps
+    bytes: its files were rebuilt and are checked against it instead of the publisher's digests. `urlmap` is a CSV in
+    it with the columns url and path, for files kept elsewhere than at `<host>/<path>`. `read_url` fetches a small text
+    file of a remote mirror; mirrors that are directories need none.
     """
 
-    def __init__(self, spec: dict | str, read_url: Callable[[str], str] | None = None) -> None:
-        self._spec = {"path": spec} if isinstance(spec, str) else spec
-        self._read_url = read_url
-        self.path = str(self._spec["path"])
+    def __init__(self, spec: dict[str, str], read_url: Callable[[str], str] | None = None) -> None:
+        self._spec, self._read_url = spec, read_url
+        self.path = spec["path"]
         self.remote = urlsplit(self.path).scheme in ("http", "https")
         if self.remote and "@" in urlsplit(self.path).netloc:
             raise RespfmError(
@@ -67,10 +63,8 @@ class Mirror:
     def find(self, url: str) -> Copy | None:
         """The mirror's copy of `url`; None if the mirror does not claim to have it.
 
-        A remote mirror without a manifest claims everything; asking it may fail.
-
-        Raises:
-            RespfmError: the manifest lists the file and the directory lacks it.
+        A remote mirror without a manifest claims everything; asking it may fail. Raises RespfmError if the manifest
+        lists the file and the directory lacks it.
         """
         place = self.place(url)
         listed = self._manifest.get(place)
@@ -100,7 +94,7 @@ class Mirror:
             if not _SHA256.fullmatch(sha256) or (size and not size.isdecimal()):
                 raise RespfmError(
                     f"{self._spec['checksums']} of the mirror {self.path} gives {row['path']} a sha256 or bytes that "
-                    "is no such thing: make it anew."
+                    "is no such thing: make the table again."
                 )
             known = int(size) if size else None
             manifest[row["path"]] = Expected(bytes=known, sha256=sha256, source="mirror manifest")
@@ -123,7 +117,7 @@ class Mirror:
         return list(reader)
 
 
-def local_copies(urls: Iterable[str], specs: Iterable[dict | str]) -> list[str]:
+def local_copies(urls: Iterable[str], specs: Iterable[dict[str, str]]) -> list[str]:
     """The copies of `urls` in the mirrors that are directories, for a workflow to watch."""
     mirrors = [Mirror(spec) for spec in specs]
     found = []

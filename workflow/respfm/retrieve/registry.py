@@ -27,8 +27,7 @@ def file_name(file: dict) -> str:
 def pieces_of(file: dict) -> list[Piece]:
     """The remote files behind one entry of `files`; their names are paths below the data set's downloads.
 
-    Raises:
-        RespfmError: a file in parts has not as many digests or sizes as parts.
+    Raises RespfmError if a file in parts has not as many digests or sizes as parts.
     """
     name = file_name(file)
     urls = (file["url"], *file.get("alternatives", ()))

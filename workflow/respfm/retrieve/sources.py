@@ -30,7 +30,7 @@ def weights_path(weights: str | Path | None) -> str | None:
         name, digest = (record["files"][0][key] for key in ("path", "sha256"))
     path = weights.parent / record["root"] / name
     if not path.is_file() or file_digest(path) != digest:
-        raise RespfmError(f"{path} is no longer what was retrieved; delete {weights} and run again to get it anew")
+        raise RespfmError(f"{path} is no longer what was retrieved; delete {weights} and run again to retrieve it")
     return str(path)
 
 

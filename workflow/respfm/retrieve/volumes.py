@@ -78,9 +78,7 @@ def open_split_zip(paths: Sequence[Path]) -> io.BufferedReader:
 
     A split archive notes the position of a member as (volume, position in that volume). Here the volumes are
     read as they are, followed by a copy of their directory whose positions count from the first volume on.
-
-    Raises:
-        RespfmError: the directory cannot be read, or names a volume that is not among `paths`.
+    Raises RespfmError if the directory cannot be read, or names a volume that is not among `paths`.
     """
     name = Path(paths[-1]).name
     with open_joined(paths) as volumes:
