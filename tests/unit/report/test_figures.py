@@ -25,7 +25,7 @@ from report_run import (
 from respfm.errors import RespfmError
 from respfm.report import paper
 from respfm.report.figures import agreement, audit, curves, data_scale, embedding_map, layers
-from respfm.report.style import figure_style, spread, task_look
+from respfm.report.style import figure_style, move_apart, task_look
 
 TASKS = ["T7", "T8"]
 PRINTED = sorted(PAPER.glob("table?.csv"))
@@ -166,8 +166,8 @@ def test_user_settings_do_not_reach_a_figure(tmp_path):
 
 
 @pytest.mark.parametrize("positions", [[0.0, 0.0, 0.0], [3.0, 1.0, 1.1, 2.9], [0.0, 5.0]])
-def test_spread_keeps_order_and_distance(positions):
-    moved = spread(positions, 1.0)
+def test_labels_moved_apart_keep_order_and_distance(positions):
+    moved = move_apart(positions, 1.0)
     order = np.argsort(positions, kind="stable")
     assert (np.diff(np.array(moved)[order]) >= 1.0 - 1e-12).all()
     assert np.mean(moved) == pytest.approx(np.mean(positions))

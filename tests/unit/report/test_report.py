@@ -4,6 +4,7 @@ import html
 import json
 import re
 import subprocess
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -153,6 +154,21 @@ def test_numbers_of_the_tables_are_those_of_the_csv_files(page):
     assert f'<span class="reproduced">{found["reproduced"]:.3f} ±{found["reproduced_std"]:.3f}</span>' in text
     assert '<span class="paper">0.703 ±0.024*</span>' in text
     assert f'<span class="difference">{found["difference"]:+.3f}</span>' in text
+
+
+@pytest.mark.parametrize("table", ["table2", "table2_strict", "table3", "table4"])
+def test_the_page_shows_the_numbers_of_the_markdown_table(page, table):
+    """To two decimals: the page is made from the csv file, whose six may round to another third one."""
+    article = page.read_text().partition(f'<article id="{table}">')[2].partition("</article>")[0]
+    shown = re.findall(r'<span class="[a-z ]+">([^<]*)</span>', article.partition("<table")[2])
+    text = (page.parent / "tables" / f"{table}.md").read_text()
+    rows = [line[2:-2].split(" | ") for line in text.splitlines()]
+    lines = {"reproduced", "metadata", "interval", "details", "paper", "difference"}
+    printed = [re.sub(r"[*]{2}|\\", "", text) for row in rows if {*row[1:2]} & lines for text in row[2:-1]]
+    assert len(printed) > 100
+    shown, printed = (Counter(re.sub(r"(\.\d\d)\d", r"\1", text) for text in texts) for texts in (shown, printed))
+    assert shown - printed == Counter()
+    assert (printed - shown).keys() <= {"-"}
 
 
 def test_provenance_names_code_configuration_and_costs(page):

@@ -9,7 +9,8 @@ from respfm.probe.auroc import midranks, weighted_auroc
 BOOTSTRAP_SAMPLES = 2000
 PERMUTATIONS = 1000
 CALIBRATION_BINS = 15
-MIN_PATIENTS = 5  # of each class; resampling fewer says nothing about other patients
+MIN_PATIENTS = 5
+"""Patients of each class that an interval needs; resampling fewer says nothing about other patients."""
 
 
 def auroc_interval(

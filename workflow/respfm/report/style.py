@@ -80,7 +80,7 @@ def save_figure(figure: Figure, data: pd.DataFrame, stem: Path, data_kind: str) 
         data.assign(data_kind=data_kind).to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
 
 
-def spread(positions: list[float], gap: float) -> list[float]:
+def move_apart(positions: list[float], gap: float) -> list[float]:
     """The same positions in the same order, moved apart as little as needed to be at least `gap` from each other."""
 
     def centre(group: list[int]) -> float:

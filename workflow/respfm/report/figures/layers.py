@@ -10,7 +10,7 @@ from respfm.errors import RespfmError
 from respfm.report import paper
 from respfm.report.names import model_title
 from respfm.report.scores import read_scores
-from respfm.report.style import figure_style, new_figure, save_figure, spread, task_look
+from respfm.report.style import figure_style, move_apart, new_figure, save_figure, task_look
 
 INK = "#222222"
 
@@ -93,7 +93,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[str, dict, float]], right: floa
     low, high = axes.get_ylim()
     left = axes.get_xlim()[0]
     step = (right - left) * 0.03
-    heights = spread([value for _, _, value in ends], (high - low) * 0.06)
+    heights = move_apart([value for _, _, value in ends], (high - low) * 0.06)
     for (name, look, value), height in zip(ends, heights, strict=True):
         axes.plot([right, right + step], [value, height], color=look["color"], linewidth=0.7, clip_on=False)
         axes.plot(right + 1.3 * step, height, marker=look["marker"], color=look["color"], markersize=5, clip_on=False)
