@@ -2,7 +2,7 @@
 
 Inputs: a mixture, its statistics and log-mel shards; for further pre-training, the encoder to start from.
 Outputs: <results>/pretraining/<run>/{encoder.safetensors,checkpoint.pth,history.csv,curves.pdf,curves.png}.
-Steps: pretrain_encoder. Its training state lies beside the outputs, undeclared, keyed by the run's digest, so that a
+Steps: pretrain_encoder. Its checkpoints lie beside the outputs, undeclared, keyed by the run's digest, so that a
 failed or pre-empted job continues where it was and a changed run does not.
 """
 

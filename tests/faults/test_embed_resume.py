@@ -11,12 +11,11 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from respfm.embed import sums
+from respfm.embed import dataset
 from respfm.embed.dataset import embed_dataset
-from respfm.embed.sums import discard_states, states_of
 from respfm.encoders import load_encoder
 from respfm.encoders.byola import ByolaEncoder, ByolaNetwork
-from respfm.jobs.checkpoints import StateDirectory
+from respfm.jobs.checkpoints import checkpoints_of, discard_checkpoints, write_checkpoint
 from respfm.jobs.checksums import write_checksums
 from respfm.jobs.interruption import Interrupted
 
@@ -51,11 +50,11 @@ class Watched:
         return self.inner.embed(waveforms, lengths)
 
 
-def run(folder: Path, out: Path, protocol: str, encoder, states: StateDirectory | None = None) -> bytes:
+def run(folder: Path, out: Path, protocol: str, encoder, checkpoints: Path | None = None) -> bytes:
     """The bytes of the embeddings of the recordings in `folder`."""
     recordings = pd.read_csv(folder / "recordings.csv")
     training = set(recordings["id"][::2])
-    options = {"batch_size": BATCH_SIZE, "training": training, "states": states}
+    options = {"batch_size": BATCH_SIZE, "training": training, "checkpoints": checkpoints}
     embed_dataset(encoder, recordings, folder, protocol, out, **options)
     return out.read_bytes()
 
@@ -63,9 +62,9 @@ def run(folder: Path, out: Path, protocol: str, encoder, states: StateDirectory 
 def killed_run(folder: Path, out: Path, protocol: str, name: str, during: int) -> None:
     """Body of a child process that saves after each batch and is killed within one."""
     torch.set_num_threads(1)
-    sums.SAVE_EVERY_SECONDS = 0
+    dataset.SAVE_EVERY_MINUTES = 0
     encoder = Watched(encoders(name), during, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    run(folder, out, protocol, encoder, StateDirectory(out.parent / "state"))
+    run(folder, out, protocol, encoder, out.parent / "checkpoints")
 
 
 @pytest.fixture(scope="module")
@@ -101,59 +100,59 @@ def test_kills_within_several_batches_leave_no_trace(server, folder, tmp_path, p
         done += during - 1
     assert not out.exists()
     last = Watched(encoders(name))
-    assert run(folder, out, protocol, last, StateDirectory(tmp_path / "state")) == expected
+    assert run(folder, out, protocol, last, tmp_path / "checkpoints") == expected
     assert last.calls == BATCHES[protocol] - done
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops(folder, tmp_path, caplog, number):
     caplog.set_level(logging.INFO)
-    states, before = StateDirectory(tmp_path / "state"), signal.getsignal(number)
+    checkpoints, before = tmp_path / "checkpoints", signal.getsignal(number)
     expected = run(folder, tmp_path / "whole.h5", "strict", encoders("m2d"))
     asked = Watched(encoders("m2d"), 2, lambda: os.kill(os.getpid(), number))
     with pytest.raises(Interrupted, match="stopped after batch 2; start again to continue"):
-        run(folder, tmp_path / "out.h5", "strict", asked, states)
+        run(folder, tmp_path / "out.h5", "strict", asked, checkpoints)
     assert signal.getsignal(number) is before
     rest = Watched(encoders("m2d"))
-    assert run(folder, tmp_path / "out.h5", "strict", rest, states) == expected
+    assert run(folder, tmp_path / "out.h5", "strict", rest, checkpoints) == expected
     assert rest.calls == BATCHES["strict"] - 2
     assert "continuing after batch 2" in caplog.text
 
 
-def test_a_damaged_state_is_passed_over(folder, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(sums, "SAVE_EVERY_SECONDS", 0)
-    expected = run(folder, tmp_path / "out.h5", "strict", encoders("m2d"), StateDirectory(tmp_path / "state"))
-    older, newer = sorted((tmp_path / "state").iterdir())
+def test_a_damaged_checkpoint_is_passed_over(folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(dataset, "SAVE_EVERY_MINUTES", 0)
+    expected = run(folder, tmp_path / "out.h5", "strict", encoders("m2d"), tmp_path / "checkpoints")
+    older, newer = sorted((tmp_path / "checkpoints").iterdir())
     for path, left in ((newer, 1), (older, BATCHES["strict"])):
         path.write_bytes(path.read_bytes()[:-1])
-        kept = {other: other.read_bytes() for other in (tmp_path / "state").iterdir()}
+        kept = {other: other.read_bytes() for other in (tmp_path / "checkpoints").iterdir()}
         encoder = Watched(encoders("m2d"))
-        assert run(folder, tmp_path / "out.h5", "strict", encoder, StateDirectory(tmp_path / "state")) == expected
+        assert run(folder, tmp_path / "out.h5", "strict", encoder, tmp_path / "checkpoints") == expected
         assert encoder.calls == left
         assert f"{path} is damaged (its content does not match its name) and was passed over" in caplog.text
-        for other in (tmp_path / "state").iterdir():
+        for other in (tmp_path / "checkpoints").iterdir():
             other.unlink()
         for other, content in kept.items():
             other.write_bytes(content)
 
 
-def test_a_disk_without_room_for_a_state_costs_only_that_state(folder, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(sums, "SAVE_EVERY_SECONDS", 0)
-    (tmp_path / "state").write_text("no folder")
+def test_a_disk_without_room_for_a_checkpoint_costs_only_that_one(folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(dataset, "SAVE_EVERY_MINUTES", 0)
+    (tmp_path / "checkpoints").write_text("no folder")
     expected = run(folder, tmp_path / "whole.h5", "strict", encoders("m2d"))
-    found = run(folder, tmp_path / "out.h5", "strict", encoders("m2d"), StateDirectory(tmp_path / "state"))
+    found = run(folder, tmp_path / "out.h5", "strict", encoders("m2d"), tmp_path / "checkpoints")
     assert found == expected
-    assert "the state after batch 1 could not be saved" in caplog.text
+    assert "the checkpoint after batch 1 could not be saved" in caplog.text
 
 
-def test_states_belong_to_one_output_and_all_that_decides_it(tmp_path):
+def test_checkpoints_belong_to_one_output_and_all_that_decides_it(tmp_path):
     weights, table, output = tmp_path / "weights.pth", tmp_path / "table.parquet", tmp_path / "strict" / "kauh.h5"
     weights.write_bytes(b"weights")
     table.write_bytes(b"table")
     write_checksums([table])
 
     def place(seed=0, device="cpu", out=output):
-        return states_of(out, [table, weights], [{"seed": seed}, device]).directory
+        return checkpoints_of(out, [table, weights], [{"seed": seed}, device])
 
     first = place()
     assert first == place()
@@ -166,12 +165,14 @@ def test_states_belong_to_one_output_and_all_that_decides_it(tmp_path):
     assert place() != first
 
 
-def test_no_state_stays_when_the_output_is_there(tmp_path):
+def test_no_checkpoint_stays_when_the_output_is_there(tmp_path):
     table, output = tmp_path / "table", tmp_path / "kauh.h5"
     table.touch()
-    places = [states_of(out, [table], seed) for out, seed in ((output, 0), (output, 1), (tmp_path / "icbhi.h5", 0))]
-    for states in places:
-        states.save(1, {})
-    discard_states(output)
-    assert [states.directory.exists() for states in places] == [False, False, True]
-    discard_states(output)
+    places = [
+        checkpoints_of(out, [table], seed) for out, seed in ((output, 0), (output, 1), (tmp_path / "icbhi.h5", 0))
+    ]
+    for place in places:
+        write_checkpoint(place, 1, {})
+    discard_checkpoints(output)
+    assert [place.exists() for place in places] == [False, False, True]
+    discard_checkpoints(output)

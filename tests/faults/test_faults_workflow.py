@@ -217,15 +217,15 @@ def test_a_killed_embedding_job_continues_where_it_was(finished, tmp_path):
     slow = {"add": {"models": {"slow": entry}}, "models": [*SMALL["models"], "slow"], "embed": {"batch_size": 2}}
     (demo.root / "slow.yaml").write_text(yaml.safe_dump(slow))
     name = "embeddings/strict/slow/respiratory_tr.h5"
-    out, states = demo.results / name, demo.results / "embeddings" / "strict" / "slow" / "state"
+    out, checkpoints = demo.results / name, demo.results / "embeddings" / "strict" / "slow" / "checkpoints"
     target = ("--configfile", "config/config.yaml", "small.yaml", "slow.yaml", *demo.target(name))
-    with demo.edited("workflow/respfm/embed/sums.py", "SAVE_EVERY_SECONDS = 300", "SAVE_EVERY_SECONDS = 0"):
+    with demo.edited("workflow/respfm/embed/dataset.py", "SAVE_EVERY_MINUTES = 5.0", "SAVE_EVERY_MINUTES = 0"):
         demo.snakemake(*target)
         unbroken = out.read_bytes()
-        assert not list(states.glob("*"))
+        assert not list(checkpoints.glob("*"))
         out.unlink()
         snakemake = demo.start(*target)
-        while not list(states.glob("*/*/step000000003-*.pt")):
+        while not list(checkpoints.glob("*/*/step000000003-*.pt")):
             assert snakemake.poll() is None, (demo.root / "printed").read_text()
             time.sleep(0.01)
         kill(session_of(snakemake.pid))
@@ -234,7 +234,7 @@ def test_a_killed_embedding_job_continues_where_it_was(finished, tmp_path):
         done = demo.snakemake(*target)
     assert re.search(r"continuing after batch [34]\b", done.stdout + done.stderr)
     assert out.read_bytes() == unbroken
-    assert not list(states.glob("*"))
+    assert not list(checkpoints.glob("*"))
 
 
 # Clocks and rivals

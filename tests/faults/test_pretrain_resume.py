@@ -14,12 +14,11 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-import torch
 from pretrain_corpus import RUN, write_corpus
-from respfm.jobs.checkpoints import StateDirectory
-from respfm.jobs.interruption import Interrupted, Requests
-from respfm.pretrain import trainer
-from respfm.pretrain.rank import train_from_spec
+from respfm.jobs.checkpoints import Checkpointer
+from respfm.jobs.interruption import Interrupted
+from respfm.pretrain import run
+from respfm.pretrain.run import train
 
 OUTPUTS = ("encoder.safetensors", "checkpoint.pth", "history.csv", "curves.pdf", "curves.png")
 STEPS = 9 * RUN["epochs"]
@@ -42,7 +41,7 @@ def server():
     """Starts processes that have already imported the trainer, which is most of what a start costs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["respfm.pretrain.trainer", "pandas", "torch._dynamo", "matplotlib.backends.backend_pdf"]
+        ["respfm.pretrain.run", "pandas", "torch._dynamo", "matplotlib.backends.backend_pdf"]
     )
     return context
 
@@ -68,7 +67,7 @@ def finish(process: multiprocessing.Process) -> int:
 
 
 def newest_step(outdir: Path) -> int:
-    return max((int(path.name[4:13]) for path in outdir.glob("state/*/step*.pt")), default=0)
+    return max((int(path.name[4:13]) for path in outdir.glob("checkpoints/*/step*.pt")), default=0)
 
 
 def contents(outdir: Path) -> dict[str, bytes]:
@@ -104,8 +103,8 @@ def test_ten_interruptions_at_random_moments_leave_no_trace(server, spec, unbrok
     assert contents(outdir) == unbroken
     assert loaders
     assert psutil.wait_procs(loaders, timeout=30)[1] == []
-    assert [path.name[:13] for path in outdir.glob("state/finished-*/*")] == [f"step{STEPS:09d}"]
-    assert len(list(outdir.glob("state/*"))) == 1
+    assert [path.name[:13] for path in outdir.glob("checkpoints/finished-*/*")] == [f"step{STEPS:09d}"]
+    assert len(list(outdir.glob("checkpoints/*"))) == 1
 
 
 def test_outputs_that_are_lost_are_written_again_without_training_unless_the_code_has_changed(
@@ -114,39 +113,38 @@ def test_outputs_that_are_lost_are_written_again_without_training_unless_the_cod
     """Snakemake removes the outputs of a job that was killed before it had noted them."""
     again = {**spec, "outdir": str(tmp_path)}
     for code, first_line in (("one", ""), ("one", f"continuing after step {STEPS} of {STEPS}"), ("two", "")):
-        monkeypatch.setattr(trainer, "code_digest", lambda path, code=code: code)
+        monkeypatch.setattr(run, "code_digest", lambda path, code=code: code)
         for name in OUTPUTS:
             (tmp_path / name).unlink(missing_ok=True)
-        train_from_spec(again)
+        train(again)
         assert contents(tmp_path) == unbroken
         printed = capsys.readouterr().out
         assert ("continuing" in printed) == bool(first_line)
         assert first_line in printed
-    assert len(list(tmp_path.glob("state/*"))) == 1
+    assert len(list(tmp_path.glob("checkpoints/*"))) == 1
 
 
 def test_a_stop_at_the_last_step_leaves_the_outputs_to_the_next_start(spec, unbroken, tmp_path, monkeypatch):
     """Whoever asks may remove what is written after it, as a scheduler's end of a job does."""
     changed = {**spec, "outdir": str(tmp_path / "run")}
-    asked = Requests.agree
-    steps = iter(range(1, STEPS + 1))
-    monkeypatch.setattr(Requests, "agree", lambda self, save: (next(steps) == STEPS, save))
+    agree = Checkpointer._agree
+    monkeypatch.setattr(Checkpointer, "_agree", lambda self, due: (self.work.step == STEPS, due))
     with pytest.raises(Interrupted, match=f"stopped after step {STEPS} of {STEPS}"):
-        train_from_spec(changed)
+        train(changed)
     assert not (tmp_path / "run" / "encoder.safetensors").exists()
-    monkeypatch.setattr(Requests, "agree", asked)
-    train_from_spec(changed)
+    monkeypatch.setattr(Checkpointer, "_agree", agree)
+    train(changed)
     assert contents(tmp_path / "run") == unbroken
 
 
-def test_another_recipe_data_or_start_never_continues_a_state(server, spec, tmp_path):
+def test_another_recipe_data_or_start_never_continues_a_checkpoint(server, spec, tmp_path):
     outdir = tmp_path / "run"
     process = start(server, spec, outdir)
     while not newest_step(outdir):
         time.sleep(0.01)
     process.kill()
     finish(process)
-    (kept,) = outdir.glob("state/*")
+    (kept,) = outdir.glob("checkpoints/*")
     assert finish(start(server, spec, tmp_path / "first", run={**RUN, "epochs": 1})) == 0
     pd.read_parquet(spec["mixture"]).assign(repeats=[2] + [1] * 47).to_parquet(tmp_path / "mixture.parquet")
     statistics = json.loads(Path(spec["statistics"]).read_text())
@@ -160,19 +158,19 @@ def test_another_recipe_data_or_start_never_continues_a_state(server, spec, tmp_
     ):
         assert finish(start(server, spec, outdir, machine={"save_every_steps": 1000}, **changed)) == 0
         assert "continuing" not in (outdir / "log").read_text()
-        states = set(outdir.glob("state/*"))
-        assert kept in states
-        assert len(states) == 2
+        folders = set(outdir.glob("checkpoints/*"))
+        assert kept in folders
+        assert len(folders) == 2
 
 
-def test_a_damaged_state_is_passed_over(server, spec, unbroken, tmp_path):
+def test_a_damaged_checkpoint_is_passed_over(server, spec, unbroken, tmp_path):
     outdir = tmp_path / "run"
     process = start(server, spec, outdir)
     while newest_step(outdir) < 20:
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGTERM)
     assert finish(process) == 75
-    older, newer = sorted(outdir.glob("state/*/step*.pt"))
+    older, newer = sorted(outdir.glob("checkpoints/*/step*.pt"))
     newer.write_bytes(newer.read_bytes()[:-100])
     assert finish(start(server, spec, outdir)) == 0
     said = (outdir / "log").read_text()
@@ -181,33 +179,14 @@ def test_a_damaged_state_is_passed_over(server, spec, unbroken, tmp_path):
     assert contents(outdir) == unbroken
 
 
-def test_a_full_disk_leaves_the_previous_state(tmp_path):
-    states = StateDirectory(tmp_path / "state")
-    good = {"step": 1, "weights": torch.arange(1000)}
-    states.save(1, good)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        with pytest.raises((OSError, RuntimeError)):
-            states.save(2, {"step": 2, "weights": torch.zeros(100_000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, ignored)
-    assert len(list(states.directory.iterdir())) == 1
-    state, complaints = states.load(torch.device("cpu"))
-    assert (state["step"], complaints) == (1, [])
-    assert torch.equal(state["weights"], good["weights"])
-
-
-def test_a_disk_that_fills_up_does_not_stop_the_run_or_harm_the_state(server, spec, unbroken, tmp_path):
+def test_a_disk_that_fills_up_does_not_stop_the_run_or_harm_the_checkpoint(server, spec, unbroken, tmp_path):
     outdir = tmp_path / "run"
     process = start(server, spec, outdir)
     while newest_step(outdir) < 20:
         time.sleep(0.002)
     process.kill()
     finish(process)
-    size = max(path.stat().st_size for path in outdir.glob("state/*/step*.pt"))
+    size = max(path.stat().st_size for path in outdir.glob("checkpoints/*/step*.pt"))
     outputs = max(map(len, unbroken.values()))
     assert outputs < size - 1000
     assert finish(start(server, spec, outdir, largest_file=size - 1000)) == 0
@@ -228,12 +207,3 @@ def test_a_loader_that_is_killed_ends_the_run_with_the_cure_and_loses_nothing(se
     assert "Traceback" not in said
     assert finish(start(server, spec, outdir, workers=2)) == 0
     assert contents(outdir) == unbroken
-
-
-def test_only_the_newest_two_states_are_kept(tmp_path):
-    states = StateDirectory(tmp_path)
-    for step in (5, 10, 100):
-        states.save(step, {"step": step})
-    assert [path.name[:13] for path in sorted(tmp_path.iterdir())] == ["step000000010", "step000000100"]
-    states.clear()
-    assert states.load(torch.device("cpu")) == (None, [])

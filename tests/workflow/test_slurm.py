@@ -233,7 +233,7 @@ def test_a_cancelled_run_is_told_saved_and_continued(slurm, untrained, unbroken)
     message = f"SLURM-job '{job['JobId']}' failed, SLURM status is: 'CANCELLED'"
     wait_until(lambda: message in submission.said, 100, message)
     submission.abandon()
-    assert list((untrained.root / ENCODER).parent.glob("state/*/step*.pt"))
+    assert list((untrained.root / ENCODER).parent.glob("checkpoints/*/step*.pt"))
     Submission(untrained, ENCODER).finish()
     assert "continuing after step" in training_log(untrained)
     assert outputs(untrained) == unbroken

@@ -4,9 +4,9 @@ import torch
 from respfm.curate.select import select
 from respfm.device import choose_device
 from respfm.embed.dataset import embed_dataset, training_recordings
-from respfm.embed.sums import discard_states, states_of
 from respfm.encoders import load_family
 from respfm.encoders.base import check_statistics
+from respfm.jobs.checkpoints import checkpoints_of, discard_checkpoints
 from respfm.jobs.job import job
 from respfm.jobs.memory import keep_freed_memory
 from respfm.recordings import read_recordings, read_tasks, usable
@@ -35,6 +35,8 @@ with job(snakemake) as cfg:
         device=device,
         precision=cfg["precision"],
         attributes={key: cfg[key] for key in ("model", "dataset", "weights")},
-        states=states_of(snakemake.output.embeddings, snakemake.input, [cfg, snakemake.params.code, device.type]),
+        checkpoints=checkpoints_of(
+            snakemake.output.embeddings, snakemake.input, [cfg, snakemake.params.code, device.type]
+        ),
     )
-    discard_states(snakemake.output.embeddings)
+    discard_checkpoints(snakemake.output.embeddings)

@@ -13,7 +13,7 @@ from respfm.config.plan import Plan
 from respfm.config.reading import merge, read_yaml
 from respfm.config.settings import load_settings
 from respfm.files import write_text
-from respfm.jobs.checkpoints import StateDirectory
+from respfm.jobs.checkpoints import write_checkpoint
 from respfm.jobs.checksums import write_checksums
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -116,17 +116,19 @@ def test_data_to_get_by_hand_and_data_missing_offline(place):
     assert not any(text.startswith("audioset is to be got") for text in found)
 
 
-def test_damaged_results_and_states(place, capsys):
+def test_damaged_results_and_checkpoints(place, capsys):
     results = place / "results"
     good, bad = results / "tables" / "table1.csv", results / "recordings" / "kauh.parquet"
     for path in (good, bad):
         write_text(path, "content")
         write_checksums([path])
     bad.write_text("contemt")
-    states = StateDirectory(results / "pretraining" / "demo_as" / "state" / "0123456789abcdef")
-    older, newer = (states.save(step, {"step": step}) for step in (5, 10))
+    run = results / "pretraining" / "demo_as" / "checkpoints"
+    older, newer = (write_checkpoint(run / "0123456789abcdef", step, {"step": step}) for step in (5, 10))
+    write_checkpoint(results / "pretraining" / "done" / "checkpoints" / "finished-0123456789abcdef", 20, {"step": 20})
     newer.write_bytes(newer.read_bytes()[:-1])
-    StateDirectory(results / "embeddings" / "strict" / "m2d" / "state" / "kauh" / "0123456789abcdef").save(7, {})
+    embeddings = results / "embeddings" / "strict" / "m2d" / "checkpoints" / "kauh"
+    write_checkpoint(embeddings / "0123456789abcdef", 7, {})
     found = list(doctor._store(plan(results=str(results))))
     assert len(found) == 2
     assert found[0].startswith(f"{bad} is damaged")
@@ -135,6 +137,7 @@ def test_damaged_results_and_states(place, capsys):
     printed = capsys.readouterr().out
     assert "pretraining/demo_as was interrupted; the next run continues after step 5" in printed
     assert "embeddings/strict/m2d/kauh was interrupted; the next run continues after step 7" in printed
+    assert "pretraining/done was interrupted" not in printed
     assert older.exists()
 
 

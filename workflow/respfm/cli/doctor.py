@@ -129,9 +129,8 @@ def _mirrors(plan: Plan) -> Iterator[str]:
 
 
 def _store(plan: Plan) -> Iterator[str]:
-    """Every result against its checksum; shards and states also against the digests that they carry."""
-    from respfm.files import file_digest
-    from respfm.jobs.checkpoints import NAME
+    """Every result against its checksum; checkpoints also against the digest in their name."""
+    from respfm.jobs.checkpoints import FINISHED, NAME, is_whole
     from respfm.store import check_shard
 
     results = Path(plan.config["results"])
@@ -144,17 +143,15 @@ def _store(plan: Plan) -> Iterator[str]:
             check_shard(path)
         except RespfmError as error:
             yield str(error)
-    places = ("pretraining/*/state/*/step*.pt", "embeddings/*/*/state/*/*/step*.pt")
-    found = ((path, NAME.fullmatch(path.name)) for place in places for path in sorted(results.glob(place)))
-    states = [(path, name) for path, name in found if name]
-    for path, name in states:
-        step, digest = name.groups()
-        if file_digest(path).startswith(digest):
-            made = str(path.parents[1].relative_to(results)).replace("/state", "")
-            print(f"  {made} was interrupted; the next run continues after step {int(step)}")
-        else:
-            yield f"{path} is damaged; delete it, and the run continues from the state before"
-    print(f"  {len(checked) + len(unchecked) + len(states)} files read")
+    places = ("pretraining/*/checkpoints/*/*.pt", "embeddings/*/*/checkpoints/*/*/*.pt")
+    checkpoints = [path for place in places for path in sorted(results.glob(place)) if NAME.fullmatch(path.name)]
+    for path in checkpoints:
+        if not is_whole(path):
+            yield f"{path} is damaged; delete it, and the run continues from the checkpoint before"
+        elif not path.parent.name.startswith(FINISHED):
+            made = str(path.parents[1].relative_to(results)).replace("/checkpoints", "")
+            print(f"  {made} was interrupted; the next run continues after step {int(path.name[4:13])}")
+    print(f"  {len(checked) + len(unchecked) + len(checkpoints)} files read")
 
 
 def _killed(plan: Plan) -> Iterator[str]:

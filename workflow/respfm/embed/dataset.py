@@ -9,6 +9,7 @@ Encoders with `fit_statistics` normalise their spectrograms by those of the data
 under `strict` of those in `training` alone.
 """
 
+import contextlib
 import io
 import logging
 import zlib
@@ -25,17 +26,18 @@ import torch
 from tqdm import tqdm
 
 from respfm.device import autocast, choose_precision
-from respfm.embed.sums import Sums, continued
+from respfm.embed.sums import Sums
 from respfm.embed.waveforms import decode_waveforms, read_waveforms
 from respfm.encoders.base import PLUGIN_CROP, Crop, embed_checked
 from respfm.errors import RespfmError
 from respfm.files import atomic_path
-from respfm.jobs.checkpoints import StateDirectory
+from respfm.jobs.checkpoints import Checkpointer
 
 WINDOW_SECONDS = 10
 SHORTEST_TAIL_SECONDS = 1
 WAITING_SECONDS = 1280
 """Sound that may wait in memory for windows of its length; as much as a batch if that is more."""
+SAVE_EVERY_MINUTES = 5.0
 FORMAT = "respfm-embeddings-1"
 log = logging.getLogger(__name__)
 
@@ -146,7 +148,7 @@ def embed_dataset(
     precision: str = "auto",
     attributes: dict[str, Any] | None = None,
     layers: Sequence[str] | None = None,
-    states: StateDirectory | None = None,
+    checkpoints: Path | None = None,
 ) -> None:
     """Write the embeddings of `recordings` (columns `id`, `path` relative to `root`) to the HDF5 file `out`.
 
@@ -155,7 +157,7 @@ def embed_dataset(
 
     Layout: `ids`; one float32 dataset [recordings, dim] per layer under `layers/`; attributes `layers`,
     `default_layer`, `protocol`, `precision` and those given. `layers` chooses some of the encoder's, by default all.
-    With `states` a job that is interrupted continues from what it has kept there, and gives the same bytes.
+    With a folder for `checkpoints` a job that is interrupted continues from there, and gives the same bytes.
     Raises RespfmError for a vector that is not finite.
     """
     if protocol not in ("published", "strict"):
@@ -210,12 +212,14 @@ def embed_dataset(
         return rows, shares, values
 
     sums, tally = Sums(len(recordings)), Tally()
-    with continued(sums, states) as after_batch:
+    checkpointer = Checkpointer(sums, checkpoints, every_minutes=SAVE_EVERY_MINUTES) if checkpoints else None
+    with checkpointer.resumed() if checkpointer else contextlib.nullcontext():
         for number, batch in enumerate(batched("embed", recordings)):
             tally.count(batch)
-            if number >= sums.batches:
+            if number >= sums.step:
                 sums.add(*encode(batch))
-            after_batch()
+            if checkpointer:
+                checkpointer.after_step()
     log.info(
         "%d windows of %.1f s on average in %d batches; %.2f %% of the batches is padding, cut off before the network",
         *(tally.windows, tally.samples / rate / tally.windows, tally.batches),

@@ -1,6 +1,6 @@
-"""What a job must do for itself under Slurm: tasks that hear signals, a place to meet, a return to the queue.
+"""What a job must do for itself under Slurm: tasks that get its signals, a place to meet, a return to the queue.
 
-Where Slurm tracks processes by cgroup, only the direct tasks of a job's steps hear a signal before the job is killed.
+Where Slurm tracks processes by cgroup, only the direct tasks of a job's steps get a signal before the job is killed.
 A trainer below Snakemake and a shell would never learn that its time limit is near.
 """
 
@@ -16,7 +16,7 @@ JOB_PREFIX = "respfm_"
 
 
 def job() -> str | None:
-    """The id of the Slurm job that this process belongs to, None outside of Slurm or where srun is not to be had."""
+    """The id of the Slurm job that this process belongs to, None outside of Slurm or without srun."""
     return os.environ.get("SLURM_JOB_ID") if shutil.which("srun") else None
 
 
@@ -63,5 +63,5 @@ def refuse_beside_jobs(folder: Path) -> None:
         raise RespfmError(
             f"Slurm jobs of another Snakemake in {folder} are still in the queue: {' '.join(mine)}. Wait until they "
             f"have ended, or end them with `scancel {' '.join(mine)}` (pre-training is saved first); then run again. "
-            "What they finish is kept."
+            "What they finish is kept"
         )

@@ -1,6 +1,6 @@
 """The ranks of a run on one machine: `python -m respfm.pretrain --spec spec.json`, plain or under torchrun.
 
-Exit status 75: stopped on request with its state saved, start again.
+Exit status 75: stopped on request and saved, start again.
 """
 
 import argparse
@@ -12,9 +12,8 @@ from respfm.errors import RespfmError
 
 def main() -> int:
     """Exit status of this rank, or of all that were started here."""
-    from respfm.jobs.interruption import EXIT_REQUEUE, Interrupted
-    from respfm.pretrain.launch import torchrun
-    from respfm.pretrain.rank import read_spec, train_from_spec
+    from respfm.pretrain.launch import torchrun, train_here
+    from respfm.pretrain.run import read_spec
 
     parser = argparse.ArgumentParser(prog="python -m respfm.pretrain", description="Train the ranks of this machine.")
     parser.add_argument("--spec", type=Path, required=True, help="JSON file that describes the run")
@@ -24,14 +23,10 @@ def main() -> int:
     if arguments.processes * arguments.nodes > 1:
         return torchrun(arguments.spec, arguments.processes, arguments.nodes)
     try:
-        train_from_spec(read_spec(arguments.spec))
-    except Interrupted as stop:
-        print(f"respfm: {stop}", file=sys.stderr)
-        return EXIT_REQUEUE
+        return train_here(read_spec(arguments.spec))
     except RespfmError as error:
         print(f"respfm: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ from typing import Any
 from respfm.errors import RespfmError
 from respfm.files import write_json
 from respfm.jobs import slurm
+from respfm.jobs.interruption import EXIT_REQUEUE, Interrupted, on_signals
 
 
 def launch(spec: dict[str, Any], processes: int = 1, nodes: int = 1, cores: int = 1) -> None:
-    """Train as `spec` says (see respfm.pretrain.rank) with `processes` ranks on each of `nodes` machines.
+    """Train as `spec` says (see respfm.pretrain.run) with `processes` ranks on each of `nodes` machines.
 
     The spec is kept as spec.json in its outdir. In a Slurm job the ranks are tasks of srun with `cores` cores a node,
     and a run that was stopped in time puts its job back into the queue; several machines need one. Exits with status
-    75 if the run was stopped on request and its state saved. Raises RespfmError if it failed.
+    75 if the run was stopped on request and saved. Raises RespfmError if it failed.
     """
-    from respfm.jobs.interruption import EXIT_REQUEUE, Interrupted
-    from respfm.pretrain.rank import train_from_spec
-
     path = Path(spec["outdir"]) / "spec.json"
     write_json(path, spec)
     if slurm.job():
@@ -30,21 +28,29 @@ def launch(spec: dict[str, Any], processes: int = 1, nodes: int = 1, cores: int 
         if status == EXIT_REQUEUE:
             slurm.requeue()
     elif nodes > 1:
-        raise RespfmError(f"{nodes} machines were asked for, which needs a Slurm job; see docs/clusters.md.")
+        raise RespfmError(f"{nodes} machines were asked for, which needs a Slurm job; see docs/clusters.md")
     elif processes > 1:
         status = torchrun(path, processes)
     else:
-        try:
-            return train_from_spec(spec)
-        except Interrupted as stop:
-            print(f"respfm: {stop}", file=sys.stderr)
-            status = EXIT_REQUEUE
+        status = train_here(spec)
     if status == EXIT_REQUEUE:
         raise SystemExit(EXIT_REQUEUE)
     if status:
         raise RespfmError(
-            f"pre-training with {nodes * processes} ranks failed (exit status {status}); the log above says why."
+            f"pre-training with {nodes * processes} ranks failed (exit status {status}); the log above says why"
         )
+
+
+def train_here(spec: dict[str, Any]) -> int:
+    """Train in this process, alone or as a rank of torchrun; exit status 75 if it was stopped and saved, else 0."""
+    from respfm.pretrain.run import train
+
+    try:
+        train(spec)
+    except Interrupted as stop:
+        print(f"respfm: {stop}", file=sys.stderr)
+        return EXIT_REQUEUE
+    return 0
 
 
 def torchrun(spec: Path, processes: int, nodes: int = 1) -> int:
@@ -66,8 +72,6 @@ def _run(command: list[str], request: signal.Signals) -> int:
 
     75 if it was asked and did not end well: torchrun forgets the status of its ranks.
     """
-    from respfm.jobs.interruption import EXIT_REQUEUE, SIGNALS
-
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -77,17 +81,13 @@ def _run(command: list[str], request: signal.Signals) -> int:
     )
     stopped = False
 
-    def pass_on(number: int, frame: object) -> None:
+    def pass_on() -> None:
         nonlocal stopped
         stopped = True
         process.send_signal(request)
 
-    previous = {number: signal.signal(number, pass_on) for number in SIGNALS}
-    try:
+    with on_signals(pass_on):
         for line in process.stdout or ():
             sys.stderr.write(line)
         status = process.wait()
-        return EXIT_REQUEUE if stopped and status else status
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    return EXIT_REQUEUE if stopped and status else status

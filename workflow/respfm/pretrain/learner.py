@@ -72,7 +72,7 @@ class Learner:
             return self.network(clean, mixed, part.mask_noise, self.teacher)
 
     def _settle_buckets(self) -> None:
-        """Spend the first step on zeros: after it DDP arranges its buckets anew, and adds up ranks in another order.
+        """Run one step on zeros: DDP rebuilds its buckets after the first step, which changes the order of its sums.
 
         So all steps of a run add in the same order, those after an interruption too.
         """

@@ -36,7 +36,7 @@ class Meters:
             self.sums /= dist.get_world_size()
 
     def take_means(self) -> list[float]:
-        """Means since the last row; starts anew."""
+        """Means since the last row; begins the next one."""
         self.share()
         means = (self.sums / self.count).tolist()
         self.sums.zero_()
@@ -67,12 +67,8 @@ class Timing:
     COLUMNS = ("step", "seconds", "samples_per_second", "gflops_per_second", "utilisation")
 
     def __init__(self, path: Path, batch_size: int, sample_flops: int, peak_flops: float):
-        self.path, self.batch_size, self.sample_flops, self.peak_flops = (
-            path,
-            batch_size,
-            sample_flops,
-            peak_flops,
-        )
+        self.path, self.batch_size = path, batch_size
+        self.sample_flops, self.peak_flops = sample_flops, peak_flops
         self.started = self.last = time.perf_counter()
         self.first_step = self.last_step = 0
 
@@ -93,15 +89,8 @@ class Timing:
             writer = csv.writer(stream, lineterminator="\n")
             if fresh:
                 writer.writerow(self.COLUMNS)
-            writer.writerow(
-                [
-                    step,
-                    f"{now - self.last:.3f}",
-                    f"{rate:.2f}",
-                    f"{flops / 1e9:.1f}",
-                    f"{flops / self.peak_flops:.4f}",
-                ]
-            )
+            speed = f"{rate:.2f}", f"{flops / 1e9:.1f}", f"{flops / self.peak_flops:.4f}"
+            writer.writerow([step, f"{now - self.last:.3f}", *speed])
         self.last, self.last_step = now, step
         return rate
 
