@@ -4,7 +4,7 @@
 
 For each sample rate that models of the zoo hear, seconds of CPU time and megabytes for an hour of real recordings (zip
 archives below `--real`, one thread, files in the page cache): decode and resample; read float32 samples from the
-cache that the workflow keeps, its digest checked; read float16 and int16 samples; read 16-bit FLAC. Errors are the
+cache that the workflow keeps, its checksum compared; read float16 and int16 samples; read 16-bit FLAC. Errors are the
 largest differences to the exact samples in decibels relative to the recording's loudest sample, the median over the
 recordings. The embeddings of all models are exact only with float32.
 """
@@ -68,7 +68,7 @@ def read_narrow(path: Path) -> None:
 
 
 def read_kept(cache: Path, ids: list[str], rate: int) -> None:
-    """What an embedding job does: compare the digest, then read waveform by waveform."""
+    """What an embedding job does: compare the checksum, then read waveform by waveform."""
     file_digest(cache)
     for _ in read_waveforms(cache, ids, rate):
         pass

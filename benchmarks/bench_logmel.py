@@ -7,7 +7,7 @@ Cases: 10 s of 16-bit mono wav at 16 kHz, the same at 44.1 kHz, and the recordin
 unpacked first). The plain loops take one file at a time with torch's default threads: librosa.load, a log-mel with
 filters made beforehand, np.save of float32. The first has its spectra from torch.stft, the other from a dense
 convolution, as the M2D reference does. All run in turns, and the medians are compared; caching includes the start of
-its workers, the digest and the flush to disk, of which the loops have none. The next line has the least processor time
+its workers and the flush to disk, of which the loops have none. The next line has the least processor time
 of each, which says more on a busy machine (with OMP_NUM_THREADS=1: threads that wait for each other cost the plain
 loops much). The last line times the steps alone on one thread, which says what bounds the case.
 """

@@ -263,7 +263,7 @@ def desk(tmp_path_factory) -> Path:
     write_shard(folder / "shard.h5", ["a"], [folder / "good.wav"], {}, min_seconds=2.0)
     whole = (folder / "shard.h5").read_bytes()
     (folder / "short.h5").write_bytes(whole[:-100])
-    (folder / "old.h5").write_bytes(whole.replace(b" 1\n", b" 0\n", 1))
+    (folder / "old.h5").write_bytes(whole.replace(b" 2\n", b" 1\n", 1))
     (folder / "empty.yaml").touch()
     (folder / "list.yaml").write_text("- models\n- tasks\n")
     (folder / "tabs.yaml").write_text("probe:\n\tepochs: 3\n")

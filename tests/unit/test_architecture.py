@@ -1,4 +1,4 @@
-"""The tree is the map: a folder a stage, layers that import downwards only, no Snakemake in the library, thin scripts."""
+"""The tree is the map: a folder a stage, layers that import downwards, no Snakemake in the library, thin scripts."""
 
 import ast
 import graphlib
@@ -39,7 +39,7 @@ LOWEST = {
     "jobs": {"errors", "files"},
     "store": {"errors", "shard"},
     "shard": {"errors", "files"},
-    **dict.fromkeys(TOOLS - {"errors", "files", "shard", "store"}, {"errors"}),
+    **{tool: {"errors"} for tool in TOOLS - {"errors", "files", "shard", "store"}},
 }
 
 

@@ -3,22 +3,20 @@ known place.
 
 Datasets: `frames` float16 or float32 `[total_frames, n_mels]`; `offsets` int64 `[n + 1]` (clip i holds the
 frames `offsets[i]` to `offsets[i + 1]`); `ids`; `quarantined_ids` and `quarantined_reasons` of recordings
-left out. Attributes: `format`, `writer`, `definition` (front end, JSON), `units`, `n_mels`, `min_seconds`,
-`digest`. A frame of a waveform is one sample, and its `n_mels` 1.
+left out. Attributes: `format`, `writer`, `definition` (front end, JSON), `units`, `n_mels`, `min_seconds`. A frame
+of a waveform is one sample, and its `n_mels` 1.
 
 The HDF5 user block (the first 4096 bytes) repeats in JSON what a reader needs, so that thousands of shards open
-at once and a damaged file is recognised without HDF5, which may hang on one. The digest is the SHA-256 over those
-of all 4 MiB blocks of the file, itself read as zeros, so that any changed bit shows.
+at once and a truncated file is recognised without HDF5, which may hang on one. Its content is compared by the jobs that
+read it, with the checksum beside it.
 """
 
 import dataclasses
 import errno
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +27,11 @@ from respfm import __version__
 from respfm.errors import RespfmError
 from respfm.files import atomic_path, canonical_json
 
-FORMAT = "respfm shard 1"
+FORMAT = "respfm shard 2"
 CURE = "Delete it and run the workflow again to rebuild it."
 
 _HEADER_BYTES = 4096
-_UNSIGNED = b"0" * 64
-_BLOCK_BYTES = 1 << 22
+_SPARE_BYTES = 1 << 22
 _WRITE_BYTES = 1 << 20  # at once; clip by clip takes half as long again
 
 
@@ -51,7 +48,6 @@ class ShardHeader:
     offsets_at: int
     definition: dict[str, Any]
     size: int
-    digest: str
 
 
 def write_clips(
@@ -70,13 +66,12 @@ def write_clips(
     `clips` is read once, one at a time. `quarantined` names recordings that were left out, with the reasons.
     """
     if dtype not in ("float16", "float32"):
-        raise RespfmError(f"A shard holds float16 or float32, not {dtype}; mend `dtype`.")
+        raise RespfmError(f"A shard holds float16 or float32, not {dtype}; correct `dtype`")
     quarantined, stored = quarantined or {}, np.dtype(dtype).newbyteorder("<")
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype("<i8")
     with atomic_path(path) as temporary:
         _check_room(Path(path), int(offsets[-1]) * definition.get("n_mels", 1) * stored.itemsize)
         with h5py.File(temporary, "w", libver="earliest", userblock_size=_HEADER_BYTES) as file:
-            file.attrs["digest"] = np.bytes_(_UNSIGNED)
             file.attrs["format"] = FORMAT
             file.attrs["writer"] = f"respfm {__version__}"
             file.attrs["definition"] = canonical_json(definition)
@@ -97,7 +92,6 @@ def write_clips(
                 "frames_at": frames.id.get_offset() or 0,
                 "offsets_at": file["offsets"].id.get_offset(),
                 "definition": definition,
-                "digest": _UNSIGNED.decode(),
             }
         with temporary.open("r+b", buffering=_WRITE_BYTES) as stream:
             stream.seek(header["frames_at"])
@@ -105,7 +99,9 @@ def write_clips(
                 if clip.shape != (length, shape[1]):
                     raise ValueError(f"clip of shape {clip.shape} where {(length, shape[1])} was announced")
                 stream.write(np.ascontiguousarray(clip, stored).data)
-        _sign(temporary, {**header, "size": temporary.stat().st_size})
+            header["size"] = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
+            stream.write(f"{FORMAT}\n{canonical_json(header)}".encode().ljust(_HEADER_BYTES))
 
 
 def read_header(path: str | os.PathLike) -> ShardHeader:
@@ -155,14 +151,6 @@ def read_quarantined(path: str | os.PathLike) -> dict[str, str]:
         return dict(zip(names, reasons, strict=True))
 
 
-def check_shard(path: str | os.PathLike) -> ShardHeader:
-    """Read the whole shard and compare it with its digest; RespfmError when a single bit differs."""
-    header = read_header(path)
-    if _file_digest(header.path, header.digest.encode()) != header.digest.encode():
-        raise RespfmError(f"{path} is damaged: its content does not match its digest. {CURE}")
-    return header
-
-
 def _fixed_width(texts: Iterable[str]) -> np.ndarray:
     encoded = [text.encode() for text in texts]
     width = max(map(len, encoded), default=1) or 1
@@ -171,23 +159,8 @@ def _fixed_width(texts: Iterable[str]) -> np.ndarray:
 
 def _check_room(path: Path, size: int) -> None:
     """Raise the OSError of a full disk beforehand: HDF5 itself does not always tell, or survive, that it is."""
-    if shutil.disk_usage(path.parent).free < size + _BLOCK_BYTES:
+    if shutil.disk_usage(path.parent).free < size + _SPARE_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
-def _sign(path: Path, header: dict[str, Any]) -> None:
-    """Write the header, then the digest into header and attribute; the disk writes while the digest is computed."""
-    text = f"{FORMAT}\n{canonical_json(header)}".encode()
-    with path.open("r+b") as stream, ThreadPoolExecutor(1) as disk:
-        stream.write(text.ljust(_HEADER_BYTES))
-        stream.flush()
-        written = disk.submit(os.fsync, stream.fileno())
-        digest = _file_digest(path, _UNSIGNED)
-        written.result()
-        stream.seek(0)
-        block = stream.read(_BLOCK_BYTES)
-        stream.seek(0)
-        stream.write(block.replace(_UNSIGNED, digest, 2))
 
 
 def _allocated_at_once() -> h5py.h5p.PropDCID:
@@ -196,17 +169,3 @@ def _allocated_at_once() -> h5py.h5p.PropDCID:
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     return properties
-
-
-def _file_digest(path: Path, recorded: bytes) -> bytes:
-    """Hexadecimal SHA-256 of the SHA-256s of the file's blocks, the recorded digest read as zeros."""
-
-    def block_digest(start: int) -> bytes:
-        with path.open("rb", buffering=0) as stream:
-            stream.seek(start)
-            block = stream.read(_BLOCK_BYTES)
-        return hashlib.sha256(block if start else block.replace(recorded, _UNSIGNED, 2)).digest()
-
-    with ThreadPoolExecutor() as pool:
-        digests = pool.map(block_digest, range(0, path.stat().st_size, _BLOCK_BYTES))
-        return hashlib.sha256(b"".join(digests)).hexdigest().encode()

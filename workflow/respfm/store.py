@@ -13,16 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from respfm.errors import RespfmError
-from respfm.shard import (
-    check_shard,
-    read_attributes,
-    read_header,
-    read_ids,
-    read_offsets,
-    read_quarantined,
-)
-
-__all__ = ["LogMelStore", "check_shard", "describe"]
+from respfm.shard import read_attributes, read_header, read_ids, read_offsets, read_quarantined
 
 _OPEN_FILES = 64
 _PIECE = 30_000  # values

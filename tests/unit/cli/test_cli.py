@@ -13,6 +13,7 @@ import soundfile
 from respfm.cli.main import main
 from respfm.embed.dataset import embed_dataset, read_embeddings
 from respfm.encoders import load_encoder
+from respfm.jobs.checksums import write_checksums
 from respfm.logmel.build import write_shard
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -85,11 +86,15 @@ def test_store_shows_and_checks_a_shard(recordings, tmp_path, capsys):
     assert main(["store", "show", str(shard)]) == 0
     assert "float16" in capsys.readouterr().out
     assert main(["store", "check", str(shard)]) == 0
+    assert capsys.readouterr().out == f"{shard}: of full length; no checksum beside it to compare with\n"
+    write_checksums([shard])
+    assert main(["store", "check", str(shard)]) == 0
+    assert capsys.readouterr().out == f"{shard}: whole\n"
     content = bytearray(shard.read_bytes())
     content[-10] ^= 1
     shard.write_bytes(content)
     assert main(["store", "check", str(shard)]) == 1
-    assert str(shard) in capsys.readouterr().err
+    assert f"{shard} is damaged" in capsys.readouterr().err
 
 
 def test_plan_lists_downloads_and_what_to_get_by_hand(capsys):

@@ -18,7 +18,7 @@ from logmel_golden import LOGMEL, unpack_recordings
 from respfm.errors import RespfmError
 from respfm.logmel.build import write_shard
 from respfm.logmel.frontend import LogMel
-from respfm.shard import check_shard, read_quarantined, write_clips
+from respfm.shard import read_quarantined, write_clips
 from respfm.store import LogMelStore, describe
 
 FRONT_END = LogMel().definition()
@@ -140,30 +140,15 @@ def test_few_files_stay_open(tmp_path):
 
 
 @pytest.mark.parametrize("lengths", [[30_000] * 3, [90_000], [7] * 12_000], ids=["middling", "long", "short"])
-def test_a_shard_of_several_blocks_holds_its_digest_and_its_clips(tmp_path, lengths):
+def test_a_large_shard_holds_its_clips(tmp_path, lengths):
     path = tmp_path / "large.h5"
     frames = formulas.rng("large").normal(-7, 4, (sum(lengths), 80)).astype(np.float16)
     clips = np.split(frames, np.cumsum(lengths)[:-1])
     write_clips(path, [str(i) for i in range(len(clips))], lengths, clips, FRONT_END, "ln(power)")
-    digest = check_shard(path).digest
+    assert LogMelStore([path]).lengths.tolist() == lengths
     with h5py.File(path) as file:
-        assert file.attrs["digest"].decode() == digest
         np.testing.assert_array_equal(file["frames"], frames)
         np.testing.assert_array_equal(np.diff(file["offsets"]), lengths)
-
-
-def test_every_flipped_bit_is_found(tmp_path):
-    path = tmp_path / "small.h5"
-    clip = formulas.rng("small").normal(-7, 4, (5, 80)).astype(np.float16)
-    write_clips(path, ["only"], [5], [clip], FRONT_END, "ln(power)")
-    check_shard(path)
-    content = path.read_bytes()
-    for position in range(0, len(content), 13):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << position % 8
-        path.write_bytes(damaged)
-        with pytest.raises(RespfmError, match=r"small\.h5.*run the workflow again"):
-            check_shard(path)
 
 
 @pytest.mark.parametrize("kept", [0, 100, 0.5, -1])
@@ -203,7 +188,6 @@ def test_shard_bytes_do_not_depend_on_workers(wavs, tmp_path):
         write_shard(path, [wav.stem for wav in wavs], wavs, {}, min_seconds=1.0, workers=workers)
         contents.add(path.read_bytes())
     assert len(contents) == 1
-    check_shard(path)
 
 
 def test_shard_holds_the_log_mel_of_padded_recordings(tmp_path):
@@ -232,7 +216,6 @@ def test_shard_without_a_usable_recording_is_empty_but_valid(wavs, tmp_path):
     wavs[0].write_bytes(b"")
     path = tmp_path / "000.h5"
     write_shard(path, ["only"], wavs[:1], {}, max_quarantine_share=1.0)
-    check_shard(path)
     assert len(LogMelStore([path])) == 0
     assert "clips        0" in describe([path])
 

@@ -19,7 +19,7 @@ from respfm.config.plan import Plan
 from respfm.config.settings import Settings
 from respfm.errors import RespfmError
 from respfm.files import DRAFT
-from respfm.jobs.checksums import PATTERN, checksum_of, damage, file_of
+from respfm.jobs.checksums import PATTERN, damage, file_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SPARE_GB = 5
@@ -129,20 +129,13 @@ def _mirrors(plan: Plan) -> Iterator[str]:
 
 
 def _store(plan: Plan) -> Iterator[str]:
-    """Every result against its checksum; checkpoints also against the digest in their name."""
+    """Every result against its checksum, every checkpoint against the digest in its name."""
     from respfm.jobs.checkpoints import FINISHED, NAME, is_whole
-    from respfm.store import check_shard
 
     results = Path(plan.config["results"])
     checked = [path for checksum in sorted(results.rglob(PATTERN)) if (path := file_of(checksum)).is_file()]
     with ThreadPoolExecutor() as pool:
         yield from filter(None, pool.map(damage, checked))
-    unchecked = [path for path in sorted(results.glob("logmel/*/*.h5")) if not checksum_of(path).is_file()]
-    for path in unchecked:
-        try:
-            check_shard(path)
-        except RespfmError as error:
-            yield str(error)
     places = ("pretraining/*/checkpoints/*/*.pt", "embeddings/*/*/checkpoints/*/*/*.pt")
     checkpoints = [path for place in places for path in sorted(results.glob(place)) if NAME.fullmatch(path.name)]
     for path in checkpoints:
@@ -151,7 +144,7 @@ def _store(plan: Plan) -> Iterator[str]:
         elif not path.parent.name.startswith(FINISHED):
             made = str(path.parents[1].relative_to(results)).replace("/checkpoints", "")
             print(f"  {made} was interrupted; the next run continues after step {int(path.name[4:13])}")
-    print(f"  {len(checked) + len(unchecked) + len(checkpoints)} files read")
+    print(f"  {len(checked) + len(checkpoints)} files read")
 
 
 def _killed(plan: Plan) -> Iterator[str]:

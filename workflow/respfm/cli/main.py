@@ -29,14 +29,18 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 
 def _store(arguments: argparse.Namespace) -> None:
-    from respfm.store import check_shard, describe
+    from respfm.jobs.checksums import check_files, checksum_of
+    from respfm.shard import read_header
+    from respfm.store import describe
 
     if arguments.action == "show":
         print(describe(arguments.shards))
         return
     for path in arguments.shards:
-        check_shard(path)
-        print(f"{path}: whole")
+        read_header(path)
+        check_files([path])
+        checked = "whole" if checksum_of(path).is_file() else "of full length; no checksum beside it to compare with"
+        print(f"{path}: {checked}")
 
 
 def _demo_data(arguments: argparse.Namespace) -> None:
