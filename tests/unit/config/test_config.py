@@ -1,4 +1,4 @@
-"""Configurations: complete ones load, and each mistake gets one sentence that names the cure."""
+"""Configurations: complete ones load, and each mistake gets one sentence that says how to fix it."""
 
 import copy
 import dataclasses
@@ -99,7 +99,7 @@ def test_shipped_configurations_are_valid(path):
         ({"seed": -1}, r"seed.*-1 is less than the minimum"),
     ],
 )
-def test_mistakes_are_named_with_their_cure(change, message):
+def test_mistakes_are_named_with_their_fix(change, message):
     with pytest.raises(RespfmError, match=message) as caught:
         settings_with(change)
     assert "\n" not in str(caught.value)

@@ -58,7 +58,7 @@ def test_a_better_model_is_better_and_an_equal_one_is_equal(tmp_path):
 
 
 def test_weights_pre_trained_on_test_data_are_marked(tmp_path, monkeypatch):
-    monkeypatch.setitem(MODELS, "m2d", MODELS["m2d"] | {"heard_test_of": ["T7"]})
+    monkeypatch.setitem(MODELS, "m2d", MODELS["m2d"] | {"pretraining_overlap": ["T7"]})
     found = compare(tmp_path).set_index(["task", "model"])
     assert found.loc[("T7", "m2d"), "heard_test"]
     assert not found.drop(index=("T7", "m2d"))["heard_test"].any()

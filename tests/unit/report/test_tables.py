@@ -172,7 +172,7 @@ def test_too_few_patients_leave_the_layer_and_no_interval(tmp_path):
 
 
 def test_weights_pre_trained_on_test_data_are_marked_and_never_best(tmp_path):
-    models = MODELS | {"opera_ct": MODELS["opera_ct"] | {"heard_test_of": ["T7"]}}
+    models = MODELS | {"opera_ct": MODELS["opera_ct"] | {"pretraining_overlap": ["T7"]}}
     plain, marked = (make(tmp_path / name, protocol="strict", models=m) for name, m in (("a", MODELS), ("b", models)))
     assert cell(plain, "20. OPERA-CT", "T7")["best"]
     for task, overlaps in (("T7", True), ("T8", False), ("Avg", True)):

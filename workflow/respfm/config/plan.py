@@ -180,6 +180,6 @@ class Plan:
         """What tables and figures say about the models."""
         keys = (
             *("title", "weights", "paper_row", "note", "checkpoint", "run", "family", "citation", "default_layer"),
-            "heard_test_of",
+            "pretraining_overlap",
         )
         return {name: {key: entry[key] for key in keys if key in entry} for name, entry in self.settings.models.items()}

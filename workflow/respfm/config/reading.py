@@ -48,9 +48,9 @@ def read_yaml(path: Path) -> Any:
     except RespfmError as error:
         raise RespfmError(f"{path}: {error}") from error
     except yaml.YAMLError as error:
-        cure = "indent with spaces, not tabs" if "\t" in text else "correct it there"
+        fix = "indent with spaces, not tabs" if "\t" in text else "correct it there"
         said = " ".join(str(error).replace('"<unicode string>", ', "").split())
-        raise RespfmError(f"{path} is not valid YAML: {said}; {cure}") from error
+        raise RespfmError(f"{path} is not valid YAML: {said}; {fix}") from error
 
 
 def read_configs(paths: Sequence[Path], default: Path) -> dict:

@@ -25,4 +25,4 @@ def model_title(name: str, models: Mapping[str, Mapping]) -> str:
 
 def overlaps_test(entry: Mapping, task: str, protocol: str) -> bool:
     """Whether a registry model was pre-trained on test data of a task; its strict score is then not a test result."""
-    return protocol == "strict" and task in entry.get("heard_test_of", ())
+    return protocol == "strict" and task in entry.get("pretraining_overlap", ())
