@@ -231,13 +231,13 @@ def test_nothing_depends_on_masked_patches_but_the_target():
     assert not torch.equal(before.target, after.target)
 
 
-def test_recomputed_activations_give_the_same_gradients():
+def test_activation_checkpointing_gives_the_same_gradients():
     torch.manual_seed(0)
     model = M2D(M2DConfig(**SMALL))
     spectrograms, order = torch.randn(2, 1, 80, 608), torch.rand(2, 190)
     gradients = []
-    for recompute in (False, True):
-        model.recompute_activations = recompute
+    for wanted in (False, True):
+        model.activation_checkpointing = wanted
         model.zero_grad()
         model.loss(spectrograms, mask_noise=order)["loss"].backward()
         gradients.append(model.patch_embed.proj.weight.grad.clone())

@@ -120,7 +120,9 @@ def test_accumulated_parts_follow_the_loss_curve_of_the_whole_batch(spec, tmp_pa
     short = {**spec, "run": {**RUN, "epochs": 3}}
     launch({**short, "outdir": str(tmp_path / "whole")})
     launch({**short, "outdir": str(tmp_path / "parts"), "machine": {**spec["machine"], "accumulation": 4}})
-    launch({**short, "outdir": str(tmp_path / "lean"), "machine": {**spec["machine"], "recompute": True}})
+    launch(
+        {**short, "outdir": str(tmp_path / "lean"), "machine": {**spec["machine"], "activation_checkpointing": True}}
+    )
     assert history(tmp_path / "parts") == pytest.approx(history(tmp_path / "whole"), rel=1e-4)
     assert history(tmp_path / "lean") == pytest.approx(history(tmp_path / "whole"), rel=1e-5)
 

@@ -70,7 +70,7 @@ class M2D(M2DEncoder):
             added.append(self.offline_predictor)
         for module in added:
             module.apply(initialise)
-        self.recompute_activations = False
+        self.activation_checkpointing = False
 
     def loss(
         self,
@@ -113,7 +113,7 @@ class M2D(M2DEncoder):
         visible = self.config.visible
         patches = take_rows(patches, order)
         tokens = self._embed(patches[:, :visible], order[:, :visible])
-        latent = self.norm(run_blocks(self.blocks, tokens, recompute=self.recompute_activations))
+        latent = self.norm(run_blocks(self.blocks, tokens, activation_checkpointing=self.activation_checkpointing))
         prediction = self._predict_masked(latent, order)
         if self.config.objective == "msm_mae":
             return Prediction(latent, prediction, patches[:, visible:], order)
@@ -132,7 +132,7 @@ class M2D(M2DEncoder):
         hidden = self.mask_token.expand(len(latent), order.shape[1] - self.config.visible, -1)
         cls, known = known[:, :1] + self.decoder_pos_embed[:, :1], known[:, 1:]
         tokens = torch.cat([cls, torch.cat([known, hidden.to(known.dtype)], dim=1) + positions], dim=1)
-        tokens = run_blocks(self.decoder_blocks, tokens, 1 + self.config.visible, self.recompute_activations)
+        tokens = run_blocks(self.decoder_blocks, tokens, 1 + self.config.visible, self.activation_checkpointing)
         return self.decoder_pred(self.decoder_norm(tokens))
 
     def _offline_loss(self, result: Prediction, teacher_input: Tensor, teacher: M2DEncoder | Tensor | None) -> Tensor:

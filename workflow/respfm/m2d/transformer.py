@@ -53,15 +53,15 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-def run_blocks(blocks: nn.ModuleList, x: Tensor, skip: int = 0, recompute: bool = False) -> Tensor:
+def run_blocks(blocks: nn.ModuleList, x: Tensor, skip: int = 0, activation_checkpointing: bool = False) -> Tensor:
     """Apply `blocks` in turn; the last leaves out the first `skip` tokens: [B, N, dim] -> [B, N - skip, dim].
 
-    With `recompute`, activations are computed again in the backward pass instead of kept.
+    With `activation_checkpointing`, activations are computed again in the backward pass instead of kept.
     """
-    recompute = recompute and torch.is_grad_enabled()
+    again = activation_checkpointing and torch.is_grad_enabled()
     for index, block in enumerate(blocks):
         dropped = skip if index == len(blocks) - 1 else 0
-        x = checkpoint(block, x, dropped, use_reentrant=False) if recompute else block(x, dropped)
+        x = checkpoint(block, x, dropped, use_reentrant=False) if again else block(x, dropped)
     return x
 
 

@@ -42,7 +42,7 @@ class Learner:
         self.model = M2D(M2DConfig.from_dict(recipe.model))
         self.report = initialise_from(self.model, Path(init_from)) if init_from else "from scratch"
         self.model.norm_stats.data = torch.tensor([self.mean, self.std])
-        self.model.recompute_activations = machine.recompute
+        self.model.activation_checkpointing = machine.activation_checkpointing
         self.model.to(device).train()
         self.teacher = load_checkpoint(teacher, encoder_only=True).requires_grad_(False).to(device) if teacher else None
         self.optimiser = devices.adamw(self.model.param_groups(recipe.weight_decay), recipe.betas, device)

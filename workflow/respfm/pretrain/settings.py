@@ -44,8 +44,8 @@ class Machine:
     """How a run is computed on this machine; none of it belongs to the recipe.
 
     `threads`: CPU threads per rank (None: all cores); `accumulation`: parts into which each rank cuts its share of a
-    batch; `compile`: a mode of torch.compile; `recompute`: activation checkpointing, less memory for more
-    work in the backward pass; a checkpoint is saved every `save_every_minutes`, and every `save_every_steps` if given.
+    batch; `compile`: a mode of torch.compile; `activation_checkpointing`: less memory for more work in the backward
+    pass; a checkpoint is saved every `save_every_minutes`, and every `save_every_steps` if given.
     """
 
     device: str = "auto"
@@ -53,7 +53,7 @@ class Machine:
     threads: int | None = None
     accumulation: int = 1
     compile: str | None = None
-    recompute: bool = False
+    activation_checkpointing: bool = False
     save_every_minutes: float = 10.0
     save_every_steps: int | None = None
 
