@@ -9,10 +9,12 @@ from report_run import MODELS, PAPER, SELECTED, outputs, score_frame, task_frame
 from respfm.errors import RespfmError
 from respfm.probe.uncertainty import MIN_PATIENTS
 from respfm.report import paper
+from respfm.report.latex import latex
+from respfm.report.markdown import markdown as markdown_of
 from respfm.report.results import distinct_cells
 from respfm.report.scores import read_scores
 from respfm.report.shown import Shown
-from respfm.report.tables import make_table
+from respfm.report.tables import make_table, read_csv, table_view
 
 TASKS = ["T7", "T8", "T9", "T10"]
 
@@ -246,6 +248,14 @@ def test_a_task_of_ones_own_gets_a_column_and_stays_out_of_the_average(tmp_path)
     assert pd.isna(cell(frame, "16. M2D", "wheeze")["published"])
     assert cell(frame, "16. M2D", "Avg")["tasks_averaged"] == 4
     assert len(make(tmp_path, 1, tasks=["wheeze"]).query("task == 'wheeze'")) == 2
+
+
+def test_the_csv_of_the_tasks_gives_the_same_table_again(tmp_path):
+    make(tmp_path, 1, tasks=[*TASKS, "wheeze"])
+    stem = tmp_path / "tables" / "table1_published"
+    view = table_view(read_csv(stem.with_suffix(".csv")))
+    assert markdown_of(view) == stem.with_suffix(".md").read_text()
+    assert latex(view) == stem.with_suffix(".tex").read_text()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])

@@ -73,7 +73,8 @@ def _counts(table: pd.DataFrame | None, label: int, dataset: str) -> dict[str, A
 def task_view(frame: pd.DataFrame) -> View:
     """The table as a reader sees it, its rows grouped by data set."""
     protocol = frame["protocol"].iloc[0]
-    runs_of_dataset = (frame["dataset"] != frame["dataset"].shift()).cumsum()
+    dataset = frame["dataset"].fillna("")
+    runs_of_dataset = (dataset != dataset.shift()).cumsum()
     return View(
         title=f"Table 1 ({protocol} protocol): {paper.TITLES[1]}",
         caption=f"{paper.TITLES[1]} ({protocol} protocol)",
