@@ -36,25 +36,25 @@ def opera_gt(tmp_path_factory):
 
 def test_opera_gt(opera_gt):
     golden = arrays("opera_gt")
-    pieces = opera_gt.pieces(trim_silence(clip(12.0)))
-    assert len(pieces) == golden["n_chunks"][1]
-    assert relative_error(pieces[0][::8], golden["chunk0_12"]) < TOLERANCE
-    assert relative_error(pieces[1][::8], golden["chunk_last_12"]) < TOLERANCE
+    chunks = opera_gt.chunks(trim_silence(clip(12.0)))
+    assert len(chunks) == golden["n_chunks"][1]
+    assert relative_error(chunks[0][::8], golden["chunk0_12"]) < TOLERANCE
+    assert relative_error(chunks[1][::8], golden["chunk_last_12"]) < TOLERANCE
     with torch.inference_mode():
-        assert relative_error(opera_gt.encode_pieces(pieces)["block12"], golden["embedding_chunks_12"]) < TOLERANCE
+        assert relative_error(opera_gt.encode_chunks(chunks)["block12"], golden["embedding_chunks_12"]) < TOLERANCE
     for seconds, expected in zip((2.3, 12.0), golden["embedding"], strict=True):
         assert relative_error(opera_gt.embed(clip(seconds)[None])["block12"][0], expected) < TOLERANCE
 
 
-@pytest.mark.parametrize(("samples", "pieces"), [(100, 1), (130880, 1), (130881, 2), (196319, 2), (196320, 3)])
-def test_pieces_overlap_by_half_and_the_rest_follows(opera_gt, samples, pieces):
-    assert [len(piece) for piece in opera_gt.waveform_pieces(torch.rand(samples))] == pieces * [256]
+@pytest.mark.parametrize(("samples", "chunks"), [(100, 1), (130880, 1), (130881, 2), (196319, 2), (196320, 3)])
+def test_chunks_overlap_by_half_and_the_rest_follows(opera_gt, samples, chunks):
+    assert [len(chunk) for chunk in opera_gt.waveform_chunks(torch.rand(samples))] == chunks * [256]
 
 
 def test_opera_gt_as_for_coswara(opera_gt):
-    opera_gt.pieces, usual = opera_gt.spectrogram_pieces, opera_gt.pieces
+    opera_gt.chunks, usual = opera_gt.spectrogram_chunks, opera_gt.chunks
     vector = opera_gt.embed(clip(12.0)[None])["block12"][0]
-    opera_gt.pieces = usual
+    opera_gt.chunks = usual
     assert relative_error(vector, arrays("opera_gt")["embedding_12_coswara"]) < TOLERANCE
 
 

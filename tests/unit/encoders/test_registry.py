@@ -1,6 +1,7 @@
 """config/models.yaml: rows of the paper, files, and one meaning of each name in Python, command and workflow."""
 
 import csv
+import functools
 import importlib
 import json
 import re
@@ -70,6 +71,13 @@ def test_the_file_of_an_archive_and_of_a_run_are_named():
         load_encoder("m2d_demo")
 
 
+def test_an_unknown_option_and_an_unknown_choice_are_refused():
+    with pytest.raises(RespfmError, match=r"model 'opera_gt': family 'opera_gt' has no option 'chunk'; .* 'chunks'"):
+        load_encoder("opera_gt", REPOSITORY, chunk="waveform")
+    with pytest.raises(RespfmError, match="model 'ced': architecture 'cd' is not known; did you mean 'ced'"):
+        load_encoder("ced", REPOSITORY, architecture="cd")
+
+
 def test_an_unknown_name_and_an_unknown_protocol_are_refused():
     with pytest.raises(RespfmError, match="model 'm2d_repr' does not exist; did you mean 'm2d_resp'"):
         load_encoder("m2d_repr")
@@ -97,14 +105,16 @@ class Asked(Exception):
 def asked(monkeypatch):
     """A function that runs another one and gives the family and the options that it had asked for."""
 
-    def loader(family):
+    def loader(family, original):
+        @functools.wraps(original)
         def load(checkpoint, **options):
             raise Asked(family, options)
 
         return load
 
     for family in {entry["family"] for entry in MODELS.values()}:
-        monkeypatch.setattr(importlib.import_module(family_module(family)), "load", loader(family))
+        module = importlib.import_module(family_module(family))
+        monkeypatch.setattr(module, "load", loader(family, module.load))
 
     def run(function, *arguments, **named):
         with pytest.raises(Asked) as stopped:

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from respfm.encoders import byola, cnn14
-from respfm.encoders.train_mode import PIECE, NormalisedByBatch, channel_statistics
+from respfm.encoders.train_mode import MICRO_BATCH, NormalisedByBatch, channel_statistics
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-CLIPS = 2 * PIECE + 3
+CLIPS = 2 * MICRO_BATCH + 3
 
 
 def at_once(convolution, norm, pieces):
@@ -52,7 +52,7 @@ def test_the_network_is_as_it_was(monkeypatch):
 
 def test_statistics_far_from_zero():
     values = 1000 + torch.randn(CLIPS, 3, 40, 5, generator=torch.Generator().manual_seed(0))
-    mean, variance = channel_statistics(values.split(PIECE))
+    mean, variance = channel_statistics(values.split(MICRO_BATCH))
     expected = torch.var_mean(values.double(), (0, 2, 3), correction=0)
     torch.testing.assert_close((variance.double(), mean.double()), expected, rtol=1e-5, atol=0)
 
@@ -61,7 +61,7 @@ def test_a_convolution_keeps_its_padding():
     with torch.inference_mode():
         convolution, norm = torch.nn.Conv2d(2, 3, (3, 5), padding=(1, 2)), torch.nn.BatchNorm2d(3)
         image = torch.randn(CLIPS, 2, 7, 9)
-        found = torch.cat(list(NormalisedByBatch(convolution, norm, image.split(PIECE))))
+        found = torch.cat(list(NormalisedByBatch(convolution, norm, image.split(MICRO_BATCH))))
         torch.testing.assert_close(found, at_once(convolution, norm, [image])[0])
 
 
@@ -86,4 +86,4 @@ def test_no_result_of_a_convolution_is_kept_for_the_whole_batch(module, monkeypa
     with Largest() as whole:
         encoder.embed(clips(0.5))
     assert whole.values == CLIPS * 64 * 64 * 51
-    assert pieces.values == PIECE * 64 * 64 * 51
+    assert pieces.values == MICRO_BATCH * 64 * 64 * 51

@@ -1,6 +1,7 @@
 """The model zoo: every model of config/models.yaml by name, each family in a module imported only when asked for."""
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,12 @@ def load_family(family: str, checkpoint: str | Path | None, options: Mapping[str
     try:
         if ":" in family:
             return _own_encoder(family, checkpoint, options)
-        module = importlib.import_module(family_module(family))
-        return module.load(None if checkpoint is None else Path(checkpoint), **options)
+        load = importlib.import_module(family_module(family)).load
+        known = inspect.signature(load).parameters
+        for option in options if all(one.kind is not one.VAR_KEYWORD for one in known.values()) else ():
+            if option not in known:
+                raise RespfmError(f"family {family!r} has no option {option!r}; {suggest(option, known)}")
+        return load(None if checkpoint is None else Path(checkpoint), **options)
     except RespfmError as error:
         raise RespfmError(f"model {model!r}: {error}") from error
 

@@ -20,7 +20,7 @@ from respfm.errors import RespfmError
 SHORTEST = 400 + 15 * 160
 LONGEST = 16 * 10240
 AUDIOSET_STATISTICS = (-4.2677393, 4.5689974)
-_NAMES = {
+NAMES = {
     r"^pos_embed$": "embeddings.position_embeddings",
     r"^cls_token$": "embeddings.cls_token",
     r"^dist_token$": "embeddings.distillation_token",
@@ -32,7 +32,7 @@ _NAMES = {
     r"\.attn\.": ".attention.",
     r"^norm\.": "layernorm.",
 }
-_HUB_NAMES = {
+HUB_NAMES = {
     r"^encoder\.layer\.": "layers.",
     r"\.attention\.attention\.(query|key|value)\.": lambda match: f".attention.{match[1][0]}_proj.",
     r"\.attention\.output\.dense\.": ".attention.o_proj.",
@@ -61,7 +61,7 @@ class ASTEncoder(ClipwiseEncoder):
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, 768]} of 16 kHz `waveforms` [B, samples], at most 10.24 s; up to 0.175 s zeros are appended."""
         if waveforms.shape[1] > LONGEST:
-            raise RespfmError(f"AST hears at most 10.24 s at once, not {waveforms.shape[1] / 16000:.2f} s")
+            raise RespfmError(f"AST takes at most 10.24 s at once, not {waveforms.shape[1] / 16000:.2f} s")
         waveforms = F.pad(waveforms, (0, max(0, SHORTEST - waveforms.shape[1])))
         mean, std = self.norm_stats
         embeddings = self.network.embeddings
@@ -93,7 +93,7 @@ def load(
 ) -> ASTEncoder:
     """Load the authors' .pth or the hub's weight file of AST."""
     state = read_state(checkpoint, ["module.", "v.", "audio_spectrogram_transformer."], trust=trust)
-    state = rename(rename(split_joint(state, "qkv", ("q_proj", "k_proj", "v_proj")), _NAMES), _HUB_NAMES)
+    state = rename(rename(split_joint(state, "qkv", ("q_proj", "k_proj", "v_proj")), NAMES), HUB_NAMES)
     with torch.device("meta"):
         network = ASTModel(ASTConfig(layer_norm_eps=1e-6))
     fill(network, state, checkpoint, unused=r"(mlp_|head|head_dist|classifier).*")

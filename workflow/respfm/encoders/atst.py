@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchaudio
@@ -10,6 +9,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from respfm.encoders.base import check_option
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import in_float32
 from respfm.encoders.train_mode import training_behaviour
@@ -85,18 +85,18 @@ class ATST(nn.Module):
 class ATSTEncoder(ClipwiseEncoder):
     """Clip vectors of ATST-Clip or ATST-Frame.
 
-    ATST-Clip hears pieces of 6 s; layers "block1".."block12" are the class token followed by the mean token [1536].
-    ATST-Frame hears 10 s; layers are the mean tokens [768], and "all" joins the twelve [9216]. Vectors of pieces count
-    equally; a later piece of ATST-Clip needs more than 300 frames. `train_seed` repeats what the paper's plugin did
+    ATST-Clip takes chunks of 6 s; layers "block1".."block12" are the class token followed by the mean token [1536].
+    ATST-Frame takes 10 s; layers are the mean tokens [768], and "all" joins the twelve [9216]. Vectors of chunks count
+    equally; a later chunk of ATST-Clip needs more than 300 frames. `train_seed` repeats what the paper's plugin did
     with ATST-Clip, which was left in training mode (whole branches dropped at random).
 
-    For ATST-Clip the published code divides the sum of a piece's tokens by the number of patches up to the end of the
-    clip, not of the piece: the means of 10 s shrink. Clips encoded alone get true means.
+    For ATST-Clip the published code divides the sum of a chunk's tokens by the number of patches up to the end of the
+    clip, not of the chunk: the means of 10 s shrink. Clips encoded alone get true means.
     """
 
     def __init__(self, network: ATST, default_layer: str | None = None, train_seed: int | None = None) -> None:
         self.network, self.frontend, self.train_seed = network, MelFrontend(), train_seed
-        self.unit_frames, self.shortest_piece = (601, 301) if network.class_token else (1001, PATCH_FRAMES)
+        self.chunk_frames, self.shortest_chunk = (601, 301) if network.class_token else (1001, PATCH_FRAMES)
         layers = BLOCKS if network.class_token else [*BLOCKS, "all"]
         super().__init__(SAMPLE_RATE, layers, default_layer, network, self.frontend)
 
@@ -110,15 +110,15 @@ class ATSTEncoder(ClipwiseEncoder):
 
     def _encode(self, waveforms: Tensor, true_means: bool) -> dict[str, Tensor]:
         mel = self.frontend(F.pad(waveforms, (0, max(0, N_FFT // 2 + 1 - waveforms.shape[1]))))
-        pieces = []
+        chunks = []
         with training_behaviour(self.network, self.train_seed):
-            for start in range(0, mel.shape[2], self.unit_frames):
+            for start in range(0, mel.shape[2], self.chunk_frames):
                 rest = mel[:, :, start:]
-                piece = rest[:, :, : self.unit_frames]
-                if start == 0 or piece.shape[2] >= self.shortest_piece:
-                    patches = (piece if true_means else rest).shape[2] // PATCH_FRAMES
-                    pieces.append([self.pool(tokens, patches) for tokens in self.network(piece)])
-        vectors = [torch.stack(layer).mean(dim=0) for layer in zip(*pieces, strict=True)]
+                chunk = rest[:, :, : self.chunk_frames]
+                if start == 0 or chunk.shape[2] >= self.shortest_chunk:
+                    patches = (chunk if true_means else rest).shape[2] // PATCH_FRAMES
+                    chunks.append([self.pool(tokens, patches) for tokens in self.network(chunk)])
+        vectors = [torch.stack(layer).mean(dim=0) for layer in zip(*chunks, strict=True)]
         if not self.network.class_token:
             vectors.append(torch.cat(vectors, dim=1))
         return dict(zip(self.layers, vectors, strict=True))
@@ -134,13 +134,14 @@ def load(
     checkpoint: Path | None = None,
     architecture: str = "clip",
     default_layer: str | None = None,
+    train_seed: int | None = None,
     trust: bool = False,
-    **quirks: Any,
 ) -> ATSTEncoder:
-    """The teacher of the published ATST-Clip ("clip", with the quirk `train_seed`) or ATST-Frame ("frame")."""
+    """The teacher of the published ATST-Clip ("clip", the one with `train_seed`) or ATST-Frame ("frame")."""
+    check_option("architecture", architecture, ("clip", "frame"))
     state = read_state(
         checkpoint, ["module.", "backbone.", "model.teacher.", "encoder."], ("state_dict", "teacher"), trust
     )
     with torch.device("meta"):
-        network = ATST(class_token={"clip": True, "frame": False}[architecture])
-    return ATSTEncoder(fill(network, state, checkpoint, "mask_embed"), default_layer, **quirks)
+        network = ATST(class_token=architecture == "clip")
+    return ATSTEncoder(fill(network, state, checkpoint, "mask_embed"), default_layer, train_seed)

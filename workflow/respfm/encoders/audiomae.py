@@ -15,17 +15,17 @@ from respfm.encoders.vit import patch_tokens
 from respfm.encoders.weights_file import fill, read_state
 
 UNUSED = r"(decoder_.*|mask_token|norm\..*|fc_norm\..*|head\..*)"
-UNIT_SECONDS = 10
+CHUNK_SECONDS = 10
 FRAMES, N_MELS = 1024, 128
 SHORTEST = 400
-"""Samples of one frame of the filter bank; OPERA leaves out a last piece that has no more."""
+"""Samples of one frame of the filter bank; OPERA leaves out a last chunk that has no more."""
 AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974
 
 
 class AudioMAEEncoder(ClipwiseEncoder):
     """Layers "block1".."block12": mean of the patch tokens after each block, the last one standardised.
 
-    Silence at both ends is trimmed; pieces of 10 s are encoded on their own and count equally. The filter bank goes in
+    Silence at both ends is trimmed; chunks of 10 s are encoded on their own and count equally. The filter bank goes in
     as it is, unlike in pre-training, unless `normalise`.
     """
 
@@ -38,29 +38,29 @@ class AudioMAEEncoder(ClipwiseEncoder):
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, 768]} of `waveforms` [B, samples]."""
-        pieces = [self.pieces(waveform) for waveform in waveforms]
-        vectors = [tokens.mean(dim=1) for tokens in patch_tokens(self.network, torch.cat(pieces))]
+        chunks = [self.chunks(waveform) for waveform in waveforms]
+        vectors = [tokens.mean(dim=1) for tokens in patch_tokens(self.network, torch.cat(chunks))]
         vectors[-1] = F.layer_norm(vectors[-1], vectors[-1].shape[1:], eps=1e-6)
-        counts = [len(piece) for piece in pieces]
+        counts = [len(chunk) for chunk in chunks]
         return {
             layer: torch.stack([clip.mean(dim=0) for clip in vector.split(counts)])
             for layer, vector in zip(self.layers, vectors, strict=True)
         }
 
-    def pieces(self, waveform: Tensor) -> Tensor:
-        """Filter banks [pieces, 1, 1024, 128] of `waveform` [samples], zeros after the end of the last."""
+    def chunks(self, waveform: Tensor) -> Tensor:
+        """Filter banks [chunks, 1, 1024, 128] of `waveform` [samples], zeros after the end of the last."""
         trimmed = trim_silence(waveform)
         trimmed = F.pad(trimmed, (0, max(0, SHORTEST + 1 - len(trimmed))))
         banks = []
-        for piece in trimmed.split(UNIT_SECONDS * SAMPLE_RATE):
-            if len(piece) > SHORTEST:
-                bank = self.filter_bank(piece)
+        for chunk in trimmed.split(CHUNK_SECONDS * SAMPLE_RATE):
+            if len(chunk) > SHORTEST:
+                bank = self.filter_bank(chunk)
                 banks.append(F.pad(bank, (0, 0, 0, FRAMES - len(bank))))
         return torch.stack(banks)[:, None]
 
-    def filter_bank(self, piece: Tensor) -> Tensor:
-        """[frames, 128] of `piece` [samples]."""
-        bank = kaldi_fbank((piece - piece.mean())[None])[0]
+    def filter_bank(self, chunk: Tensor) -> Tensor:
+        """[frames, 128] of `chunk` [samples]."""
+        bank = kaldi_fbank((chunk - chunk.mean())[None])[0]
         return (bank - AUDIOSET_MEAN) / (2 * AUDIOSET_STD) if self.normalise else bank
 
 

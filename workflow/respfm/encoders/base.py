@@ -1,21 +1,21 @@
-"""What every encoder offers, whatever network is inside."""
+"""What every encoder offers, and checks of it."""
 
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from respfm.errors import RespfmError
+from respfm.errors import RespfmError, suggest
 
 
-@runtime_checkable
 class Encoder(Protocol):
     """A frozen audio model that turns waveforms into one vector per clip and layer.
 
     `sample_rate` is in Hz, `layers` names the outputs from input to output, `default_layer` is the one that
-    the paper's tables use.
+    the paper's tables use. An encoder may also have `to(device)`; `fit_statistics(batches, plugin)`, which is called
+    with batches of (waveforms, lengths) before the first `embed`; and `published_crop`, if it is not PLUGIN_CROP.
     """
 
     sample_rate: int
@@ -26,9 +26,15 @@ class Encoder(Protocol):
         """Clip-level embeddings of `waveforms` [B, samples]: {layer: float32 [B, dim]}.
 
         `lengths` [B] counts the samples that are not padding; where the architecture allows, padding is kept out
-        of the result. Without it every sample counts.
+        of the result. Without `lengths` every sample counts.
         """
         ...
+
+
+def check_option(option: str, value: Any, choices: Collection[Any]) -> None:
+    """Raise RespfmError unless the `value` of a loader's `option` is one of `choices`."""
+    if value not in choices:
+        raise RespfmError(f"{option} {value!r} is not known; {suggest(value, choices)}")
 
 
 def check_encoder(name: str, encoder: Any) -> None:
@@ -57,9 +63,9 @@ def check_statistics(model: str, encoder: Encoder) -> None:
 def embed_checked(
     encoder: Encoder, waveforms: torch.Tensor, lengths: torch.Tensor | None, layers: Sequence[str]
 ) -> dict[str, torch.Tensor]:
-    """`encoder.embed` with a plain sentence for what a user's own class does wrong.
+    """`encoder.embed`, with a clear sentence for what a class of the user's own does wrong.
 
-    Raises RespfmError unless the result has all `layers`, each [B, dim], and for whatever fails inside such a class.
+    Raises RespfmError unless the result has all `layers`, each [B, dim], and for any error inside such a class.
     """
     module, clips = type(encoder).__module__, len(waveforms)
     name = f"{module}:{type(encoder).__qualname__}"
@@ -88,16 +94,16 @@ def foreign_failure(name: str, error: Exception) -> RespfmError:
     file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     place = f"{file}, line {lines[-1]}" if lines else file
-    return RespfmError(f"{name!r} failed with {type(error).__name__}: {error}; mend it in {place}")
+    return RespfmError(f"{name!r} failed with {type(error).__name__}: {error}; correct it in {place}")
 
 
 class Crop(NamedTuple):
-    """What released code hears of a recording: `seconds` of it, or all if None; with `pad` zeros fill it up."""
+    """What released code takes of a recording: `seconds` of it, all if None; `pad` appends zeros to shorter ones."""
 
     seconds: float | None
     pad: bool
 
 
 PLUGIN_CROP = Crop(10, pad=True)
-"""That of the paper's plugin; an encoder that differs has another one as `published_crop`."""
+"""That of the paper's plugin."""
 WHOLE_RECORDING = Crop(None, pad=False)

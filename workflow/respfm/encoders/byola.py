@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from respfm.encoders.base import check_option
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import fit_statistics, in_float32
-from respfm.encoders.train_mode import PIECE, NormalisedByBatch, joined, training_behaviour
+from respfm.encoders.train_mode import MICRO_BATCH, NormalisedByBatch, joined, training_behaviour
 from respfm.encoders.weights_file import fill, read_state
 from respfm.logmel.frontend import LogMel
 
@@ -47,8 +48,8 @@ class ByolaNetwork(nn.Module):
         for stage in range(STAGES[self.version]):
             convolution, norm, activation, pool = self.features[4 * stage : 4 * stage + 4]
             if self.training:
-                pieces = NormalisedByBatch(convolution, norm, x.split(PIECE))
-                x = joined(map(pool, pieces), len(x))
+                micro_batches = NormalisedByBatch(convolution, norm, x.split(MICRO_BATCH))
+                x = joined(map(pool, micro_batches), len(x))
             else:
                 x = pool(activation(norm(convolution(x))))
             flat = x.permute(0, 3, 2, 1).flatten(2)
@@ -96,7 +97,7 @@ class ByolaEncoder(ClipwiseEncoder):
         frames = 2 ** STAGES[self.network.version]
         shortest = max(frames * self.logmel.hop_length, self.logmel.n_fft // 2 + 1)
         padded = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
-        return joined(map(self.logmel, padded.split(PIECE)), len(waveforms))
+        return joined(map(self.logmel, padded.split(MICRO_BATCH)), len(waveforms))
 
 
 def load(
@@ -108,6 +109,7 @@ def load(
     trust: bool = False,
 ) -> ByolaEncoder:
     """`version` 1 or 2 of BYOL-A; the width is that of the file."""
+    check_option("version", version, STAGES)
     state = read_state(checkpoint, ["module."], trust=trust)
     with torch.device("meta"):
         network = ByolaNetwork(version, len(state.get("fc.0.bias", range(2048))))

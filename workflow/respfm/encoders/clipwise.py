@@ -1,4 +1,6 @@
-"""What encoders share that cannot mask padding: with known lengths every clip is encoded without its padding."""
+"""Base of encoders: the check of the default layer, and for networks that cannot mask padding, clips without it."""
+
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +9,7 @@ from respfm.errors import RespfmError
 
 
 class ClipwiseEncoder:
-    """Base of an Encoder; a subclass gives `encode`, its `modules` move together to a device."""
+    """Base of an Encoder. A subclass has `encode` or its own `embed`; its `modules` move to a device together."""
 
     def __init__(self, sample_rate: int, layers: list[str], default_layer: str | None, *modules: nn.Module) -> None:
         self.sample_rate, self.layers, self.modules = sample_rate, layers, modules
@@ -15,7 +17,7 @@ class ClipwiseEncoder:
         if self.default_layer not in layers:
             raise RespfmError(f"layer {self.default_layer!r} is not known; this network has {', '.join(layers)}")
 
-    def to(self, device: str | torch.device) -> "ClipwiseEncoder":
+    def to(self, device: str | torch.device) -> Self:
         """Move network and front end to `device`."""
         for module in self.modules:
             module.to(device)
@@ -25,7 +27,7 @@ class ClipwiseEncoder:
     def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
         """{layer: float32 [B, dim]} of `waveforms` [B, samples].
 
-        With `lengths` each clip is cut to its own samples first and encoded with those of the same length, so that
+        With `lengths` each clip is cut to its own samples first and encoded with those of the same length, so
         neither padding nor neighbours count.
         """
         if lengths is None:
@@ -41,9 +43,9 @@ class ClipwiseEncoder:
         return vectors
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
-        """The same, every sample of `waveforms` counts."""
+        """{layer: [B, dim]} of `waveforms` [B, samples], of which every sample counts."""
         raise NotImplementedError
 
     def encode_unpadded(self, waveforms: Tensor) -> dict[str, Tensor]:
-        """The same for clips without padding; a subclass may mend here what the published code does."""
+        """The same for clips without padding, where a subclass may avoid what the published code does to batches."""
         return self.encode(waveforms)

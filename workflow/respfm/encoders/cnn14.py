@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from respfm.encoders.base import Crop
+from respfm.encoders.base import Crop, check_option
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import DecibelMel
-from respfm.encoders.train_mode import PIECE, NormalisedByBatch, joined, training_behaviour
+from respfm.encoders.train_mode import MICRO_BATCH, NormalisedByBatch, joined, training_behaviour
 from respfm.encoders.weights_file import fill, read_state
 
 UNUSED = r"(base\.)?(spectrogram_extractor|logmel_extractor|fc_audioset)\..*"
@@ -33,9 +33,9 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            inner = NormalisedByBatch(self.conv1, self.bn1, x.split(PIECE))
+            inner = NormalisedByBatch(self.conv1, self.bn1, x.split(MICRO_BATCH))
             outer = NormalisedByBatch(self.conv2, self.bn2, inner)
-            return joined((F.avg_pool2d(piece, self.pool) for piece in outer), len(x))
+            return joined((F.avg_pool2d(clips, self.pool) for clips in outer), len(x))
         x = F.relu_(self.bn1(self.conv1(x)))
         return F.avg_pool2d(F.relu_(self.bn2(self.conv2(x))), self.pool)
 
@@ -96,8 +96,8 @@ def mean_max(frames: Tensor) -> Tensor:
 class Cnn14Encoder(ClipwiseEncoder):
     """PANNs Cnn14: layers "block1".."block6" (mean over frequency, then mean + maximum over time) and "fc1" [2048].
 
-    `train_seed` repeats what the paper's plugin did, which left the network in training mode: dropout, drawn anew from
-    this seed for each batch, and BatchNorm by the statistics of the batch.
+    `train_seed` repeats what the paper's plugin did, which left the network in training mode: dropout, drawn from this
+    seed for each batch, and BatchNorm by the statistics of the batch.
     """
 
     def __init__(self, network: Cnn14, default_layer: str | None = None, train_seed: int | None = None) -> None:
@@ -109,7 +109,7 @@ class Cnn14Encoder(ClipwiseEncoder):
         """{layer: [B, dim]} of `waveforms` [B, samples]; below 0.32 s zeros are appended."""
         shortest = SHORTEST_FRAMES * self.frontend.hop_length
         waveforms = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
-        logmel = joined(map(self.frontend, waveforms.split(PIECE)), len(waveforms))
+        logmel = joined(map(self.frontend, waveforms.split(MICRO_BATCH)), len(waveforms))
         with training_behaviour(self.network, self.train_seed):
             return self.network(logmel)
 
@@ -117,12 +117,12 @@ class Cnn14Encoder(ClipwiseEncoder):
 class Clap2022Encoder(ClipwiseEncoder):
     """The audio half of CLAP 2022: layers "block1".."block6", "fc1" [2048] and "projection" [1024].
 
-    It hears 5 s: shorter clips are repeated to that length, longer ones cut into consecutive pieces (the last one
-    repeated) that count by their duration. The library itself takes one piece at random.
+    It takes 5 s: shorter clips are repeated to that length, longer ones cut into consecutive chunks (the last one
+    repeated) that count by their duration. The library itself takes one chunk at random.
     """
 
-    unit_seconds = 5
-    published_crop = Crop(unit_seconds, pad=False)
+    chunk_seconds = 5
+    published_crop = Crop(chunk_seconds, pad=False)
 
     def __init__(self, network: AudioHalf, default_layer: str | None = None) -> None:
         self.network = network
@@ -131,14 +131,21 @@ class Clap2022Encoder(ClipwiseEncoder):
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, dim]} of `waveforms` [B, samples]."""
-        unit = self.unit_seconds * self.sample_rate
+        length = self.chunk_seconds * self.sample_rate
         total: dict[str, Tensor] = {}
-        for piece in waveforms.split(unit, dim=1):
-            repeated = piece.repeat(1, -(-unit // piece.shape[1]))[:, :unit]
-            share = piece.shape[1] / waveforms.shape[1]
+        for chunk in waveforms.split(length, dim=1):
+            repeated = chunk.repeat(1, -(-length // chunk.shape[1]))[:, :length]
+            share = chunk.shape[1] / waveforms.shape[1]
             for layer, values in self.network(self.frontend(repeated)).items():
                 total[layer] = total.get(layer, 0) + share * values
         return total
+
+
+ARCHITECTURES = {
+    "cnn14": ("module.", Cnn14, Cnn14Encoder),
+    "clap_2022": ("audio_encoder.", AudioHalf, Clap2022Encoder),
+}
+"""Prefix of the names in the file, network and encoder."""
 
 
 def load(
@@ -148,11 +155,9 @@ def load(
     trust: bool = False,
     **quirks: Any,
 ) -> Cnn14Encoder | Clap2022Encoder:
-    """PANNs Cnn14 ("cnn14", with the quirk `train_seed`) or the audio half of CLAP 2022 ("clap_2022")."""
-    prefix, network, encoder = {
-        "cnn14": ("module.", Cnn14, Cnn14Encoder),
-        "clap_2022": ("audio_encoder.", AudioHalf, Clap2022Encoder),
-    }[architecture]
+    """PANNs Cnn14 ("cnn14", which may have a `train_seed`) or the audio half of CLAP 2022 ("clap_2022")."""
+    check_option("architecture", architecture, ARCHITECTURES)
+    prefix, network, encoder = ARCHITECTURES[architecture]
     state = read_state(checkpoint, [prefix], trust=trust)
     with torch.device("meta"):
         empty = network()

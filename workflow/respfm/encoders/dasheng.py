@@ -12,6 +12,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from respfm.encoders.base import check_option
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import in_float32
 from respfm.encoders.weights_file import fill, read_state
@@ -27,7 +28,7 @@ HEAD_SIZES = {1280: 80}
 class Architecture:
     """Shape of a patch (mels, frames) and the longest input in frames.
 
-    `pad_last` says that the last piece of a longer input is filled up with zeros, `sigmoid` that there is such a layer.
+    `pad_last` says that the last chunk of a longer input is filled up with zeros, `sigmoid` that there is such a layer.
     """
 
     patch: tuple[int, int]
@@ -104,7 +105,7 @@ class DashengEncoder(ClipwiseEncoder):
     """Layers "block1".. : mean of the tokens after each block, the last after the final norm.
 
     "sigmoid" is what the paper took for Dasheng: the sigmoid of the last layer, because the published class applies it
-    to its output even where that is no classification. Recordings above 10 s are encoded in pieces. `batch_floor`
+    to its output even where that is no classification. Recordings above 10 s are encoded in chunks. `batch_floor`
     repeats that in the published code the dynamic range is that of the batch; with known lengths it is each clip's.
     """
 
@@ -132,12 +133,11 @@ class DashengEncoder(ClipwiseEncoder):
     def _encode(self, waveforms: Tensor, batch_floor: bool) -> dict[str, Tensor]:
         width = self.network.patch_embed.proj.kernel_size[1]
         waveforms = F.pad(waveforms, (0, max(0, width * HOP - waveforms.shape[1])))
-        pieces = list(
-            self.network.normalise(self.frontend(waveforms, batch_floor)).split(self.architecture.frames, dim=2)
-        )
-        if self.architecture.pad_last and len(pieces) > 1:
-            pieces[-1] = F.pad(pieces[-1], (0, self.architecture.frames - pieces[-1].shape[2]))
-        layers = zip(*(self.network(piece) for piece in pieces), strict=True)
+        mel = self.network.normalise(self.frontend(waveforms, batch_floor))
+        chunks = list(mel.split(self.architecture.frames, dim=2))
+        if self.architecture.pad_last and len(chunks) > 1:
+            chunks[-1] = F.pad(chunks[-1], (0, self.architecture.frames - chunks[-1].shape[2]))
+        layers = zip(*(self.network(chunk) for chunk in chunks), strict=True)
         vectors = [torch.cat(tokens, dim=1).mean(dim=1) for tokens in layers]
         if self.architecture.sigmoid:
             vectors.append(vectors[-1].sigmoid())
@@ -152,6 +152,7 @@ def load(
     trust: bool = False,
 ) -> DashengEncoder:
     """Any size of Dasheng or of CED ("ced"), from the file on the hub or the authors' own; the size is the file's."""
+    check_option("architecture", architecture, ARCHITECTURES)
     chosen = ARCHITECTURES[architecture]
     state = read_state(checkpoint, ["encoder."], trust=trust)
     state = {name.replace("init_bn.1.", "init_bn."): value for name, value in state.items()}

@@ -1,7 +1,7 @@
 """HTS-AT (Chen et al. 2022) and the models that are built on it: LAION-CLAP, Microsoft's CLAP 2023 and OPERA-CT.
 
 The network is the audio encoder of CLAP in `transformers`. It stretches any spectrogram to 1024 frames and folds it
-into a square of four time quarters, so that padding cannot be masked: shorter clips are repeated instead.
+into a square of four time quarters, so padding cannot be masked: shorter clips are repeated instead.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ClapAudioConfig, ClapAudioModel
 
-from respfm.encoders.base import PLUGIN_CROP, WHOLE_RECORDING, Crop
+from respfm.encoders.base import PLUGIN_CROP, WHOLE_RECORDING, Crop, check_option
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.cnn14 import Projection
 from respfm.encoders.frontends import DecibelMel
@@ -25,8 +25,8 @@ from respfm.encoders.weights_file import fill, read_state
 
 BLOCKS = [f"block{i}" for i in range(1, 13)]
 FRAMES = 1024
-_UNUSED = r"(tscam_conv|head|spectrogram_extractor|logmel_extractor)\..*|.*\.attn_mask"
-_NAMES = {
+UNUSED = r"(tscam_conv|head|spectrogram_extractor|logmel_extractor)\..*|.*\.attn_mask"
+NAMES = {
     r"^bn0\.": "batch_norm.",
     r"\.norm1\.": ".layernorm_before.",
     r"\.norm2\.": ".layernorm_after.",
@@ -35,8 +35,8 @@ _NAMES = {
     r"\.mlp\.fc1\.": ".intermediate.dense.",
     r"\.mlp\.fc2\.": ".output.dense.",
 }
-_HUB_TRUNK, _HUB_PROJECTION = "audio_model.audio_encoder.", "audio_projection."
-_HUB_NAMES = {r"^linear1\.": "0.", r"^linear2\.": "2."}
+HUB_TRUNK, HUB_PROJECTION = "audio_model.audio_encoder.", "audio_projection."
+HUB_NAMES = {r"^linear1\.": "0.", r"^linear2\.": "2."}
 
 
 class HTSAT(nn.Module):
@@ -99,7 +99,7 @@ class Variant:
     """A published model: where its trunk and projection are in the file, and what is particular about its input.
 
     `mel` are the arguments of DecibelMel: CLAP 2023 applies the filters of 32 kHz to audio of 44.1 kHz. The network
-    hears as many seconds as `crop` has; `fill` repeats a shorter clip.
+    takes as many seconds as `crop` has; `fill` repeats a shorter clip.
     """
 
     trunk: str
@@ -114,7 +114,7 @@ class Variant:
 class HTSATEncoder(ClipwiseEncoder):
     """Layers "block1".."block12" (96 to 768 values) and, of CLAP, "projection" into the space shared with text.
 
-    Clips shorter than the network's input are repeated, longer ones cut into consecutive pieces that count by their
+    Clips shorter than the network's input are repeated, longer ones cut into consecutive chunks that count by their
     duration. `train_seed` repeats what the paper's plugin did with HTS-AT, which it left in training mode: BatchNorm
     by the statistics of the batch; paths and stripes dropped at random, by this seed for each batch.
     """
@@ -131,7 +131,7 @@ class HTSATEncoder(ClipwiseEncoder):
         self.network, self.projection, self.frontend = network, projection, frontend
         self.published_crop, self.fill, self.train_seed = variant.crop, variant.fill, train_seed
         assert variant.crop.seconds is not None
-        self.unit = round(variant.crop.seconds * variant.sample_rate)
+        self.chunk_samples = round(variant.crop.seconds * variant.sample_rate)
         layers = BLOCKS if projection is None else [*BLOCKS, "projection"]
         modules = [network, frontend] if projection is None else [network, projection, frontend]
         super().__init__(variant.sample_rate, layers, default_layer, *modules)
@@ -139,14 +139,14 @@ class HTSATEncoder(ClipwiseEncoder):
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, dim]} of `waveforms` [B, samples]."""
         total: dict[str, Tensor] = {}
-        for piece in waveforms.split(self.unit, dim=1):
-            share = piece.shape[1] / waveforms.shape[1]
-            for layer, values in self.encode_unit(self.fill(piece, self.unit)).items():
+        for chunk in waveforms.split(self.chunk_samples, dim=1):
+            share = chunk.shape[1] / waveforms.shape[1]
+            for layer, values in self.encode_chunk(self.fill(chunk, self.chunk_samples)).items():
                 total[layer] = total.get(layer, 0) + share * values
         return total
 
-    def encode_unit(self, waveforms: Tensor) -> dict[str, Tensor]:
-        """{layer: [B, dim]} of `waveforms` [B, unit]."""
+    def encode_chunk(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """{layer: [B, dim]} of `waveforms` [B, chunk_samples]."""
         with training_behaviour(self.network, self.train_seed):
             vectors = self.network(self.frontend(waveforms))
         if self.projection is not None:
@@ -158,8 +158,7 @@ class OperaCTEncoder(ClipwiseEncoder):
     """OPERA-CT: layers "block1".."block12" of the whole clip.
 
     Silence at both ends is trimmed and clips under `min_seconds` are repeated (OPERA: 8, for COUGHVID 2). Spectrograms
-    of more than 1024 frames (32.8 s) are averaged over windows of that length that overlap by half, without the
-    rest.
+    of more than 1024 frames (32.8 s) are averaged over chunks of that length that overlap by half, without the rest.
     """
 
     published_crop = WHOLE_RECORDING
@@ -178,14 +177,12 @@ class OperaCTEncoder(ClipwiseEncoder):
         """{layer: [dim]} of `waveform` [samples]."""
         spectrogram = self.frontend(repeat_in_front(trim_silence(waveform), self.min_samples))
         starts = range(0, max(1, len(spectrogram) - FRAMES - 1), FRAMES // 2)
-        windows = torch.stack([spectrogram[start : start + FRAMES] for start in starts])
-        return {layer: values.mean(0) for layer, values in self.network(windows).items()}
+        chunks = torch.stack([spectrogram[start : start + FRAMES] for start in starts])
+        return {layer: values.mean(0) for layer, values in self.network(chunks).items()}
 
 
 VARIANTS = {
-    "htsat": Variant(
-        "sed_model.",
-    ),
+    "htsat": Variant("sed_model."),
     "laion_clap": Variant(
         "module.audio_branch.",
         sample_rate=48000,
@@ -213,20 +210,21 @@ def load(
 ) -> HTSATEncoder | OperaCTEncoder:
     """Load the published file of a member of VARIANTS or of OPERA-CT ("opera_ct") without text halves and classifiers.
 
-    `quirks` are `train_seed` ("htsat") and `min_seconds` ("opera_ct").
+    `quirks` are `train_seed` (members of VARIANTS) and `min_seconds` ("opera_ct").
     """
+    check_option("architecture", architecture, [*VARIANTS, "opera_ct"])
     if architecture == "opera_ct":
         state = below(read_state(checkpoint, trust=trust), "encoder.encoder.htsat.")
         return OperaCTEncoder(fill_trunk(HTSAT(), state, checkpoint), default_layer, **quirks)
     variant = VARIANTS[architecture]
     state = read_state(checkpoint, trust=trust)
-    trunk = below(state, variant.trunk) or below(state, _HUB_TRUNK)
+    trunk = below(state, variant.trunk) or below(state, HUB_TRUNK)
     network = fill_trunk(HTSAT(), trunk, checkpoint)
     frontend = DecibelMel(*variant.mel)
     frontend.filters = trunk.get("logmel_extractor.melW", frontend.filters)
     head = None
     if variant.head is not None:
-        projection = below(state, variant.projection) or rename(below(state, _HUB_PROJECTION), _HUB_NAMES)
+        projection = below(state, variant.projection) or rename(below(state, HUB_PROJECTION), HUB_NAMES)
         head = fill(variant.head(), projection, checkpoint)
     return HTSATEncoder(variant, network, head, frontend, default_layer, **quirks)
 
@@ -235,7 +233,7 @@ def fill_trunk(network: HTSAT, state: Mapping[str, Tensor], checkpoint: Path | N
     """`network` in evaluation mode with the weights `state`, named as in the HTS-AT repository."""
     state = split_joint(state, "attn.qkv", [f"attn.{part}" for part in ("query", "key", "value")])
     tables = {name: table for name, table in network.trunk.named_buffers() if name.endswith("_index")}
-    fill(network.trunk, {**rename(state, _NAMES), **tables}, checkpoint, _UNUSED)
+    fill(network.trunk, {**rename(state, NAMES), **tables}, checkpoint, UNUSED)
     return network.eval()
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from respfm.encoders.base import check_option
+from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.frontends import fit_statistics, in_float32
 from respfm.errors import RespfmError
 from respfm.logmel.frontend import LogMel
@@ -21,7 +23,7 @@ from respfm.m2d.config import M2DConfig
 from respfm.m2d.encoder import M2DEncoder
 
 
-class M2DAudioEncoder:
+class M2DAudioEncoder(ClipwiseEncoder):
     """Clip embeddings of an M2D network.
 
     Layers "block1".."blockN" are the residual stream after each block; the last is after the final LayerNorm.
@@ -39,31 +41,19 @@ class M2DAudioEncoder:
         unit_frames: int | None = None,
         padding: str = "patch",
     ) -> None:
-        for name, value, known in (("pooling", pooling, ("concat", "mean")), ("padding", padding, ("patch", "unit"))):
-            if value not in known:
-                raise RespfmError(f"{name} {value!r} is not known; it is {' or '.join(map(repr, known))}")
-        self.padding = padding
-        self.network = network.eval()
-        self.pooling = pooling
-        self.sample_rate = network.config.sample_rate
-        self.layers = [f"block{i}" for i in range(1, network.config.depth + 1)]
-        self.default_layer = default_layer or self.layers[-1]
-        if self.default_layer not in self.layers:
-            raise RespfmError(f"layer {self.default_layer!r} is not known; this network has {', '.join(self.layers)}")
+        check_option("pooling", pooling, ("concat", "mean"))
+        check_option("padding", padding, ("patch", "unit"))
+        self.network, self.pooling, self.padding = network.eval(), pooling, padding
         self.unit_frames = unit_frames or network.config.input_size[1]
         self.logmel = LogMel(**network.config.front_end)
-
-    def to(self, device: str | torch.device) -> "M2DAudioEncoder":
-        """Move network and front end to `device`."""
-        self.network.to(device)
-        self.logmel.to(device)
-        return self
+        layers = [f"block{i}" for i in range(1, network.config.depth + 1)]
+        super().__init__(network.config.sample_rate, layers, default_layer, network, self.logmel)
 
     @torch.inference_mode()
     def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
         """{layer: float32 [B, F*dim or dim]} of `waveforms` [B, samples].
 
-        With `lengths` each clip is cut to its own samples first, so that neither padding nor neighbours
+        With `lengths` each clip is cut to its own samples first, so neither padding nor neighbours
         count. Chunks of one width share a pass, and equal chunks (the silence after short clips) are encoded
         once.
         """
@@ -111,9 +101,9 @@ class M2DAudioEncoder:
         missing = self.unit_frames - last.shape[-1]
         if self.padding == "patch":
             missing = min(missing, -last.shape[-1] % width)
-        pieces = [(piece, piece.shape[-1] // width) for piece in whole]
+        chunks = [(chunk, chunk.shape[-1] // width) for chunk in whole]
         last = F.pad(last, (0, missing))
-        return [*pieces, (last, last.shape[-1] // width - missing // width)]
+        return [*chunks, (last, last.shape[-1] // width - missing // width)]
 
 
 def distinct(chunks: list[Tensor]) -> tuple[Tensor, list[int]]:

@@ -23,8 +23,8 @@ def split_joint(state: Mapping[str, Tensor], joint: str, parts: Sequence[str]) -
     for name, value in state.items():
         stem, _, kind = name.rpartition(".")
         if stem.endswith(f".{joint}"):
-            for part, piece in zip(parts, value.chunk(len(parts)), strict=True):
-                result[f"{stem.removesuffix(joint)}{part}.{kind}"] = piece
+            for part, values in zip(parts, value.chunk(len(parts)), strict=True):
+                result[f"{stem.removesuffix(joint)}{part}.{kind}"] = values
         else:
             result[name] = value
     return result

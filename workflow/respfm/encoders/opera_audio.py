@@ -8,19 +8,19 @@ from respfm.encoders.frontends import in_float32
 from respfm.logmel.frontend import hann_window, mel_filters
 
 SAMPLE_RATE = 16000
-_FRAME, _HOP = 1600, 800
-_SILENCE_DECIBELS = -60
-_QUIETEST_POWER = 1e-10
-_DYNAMIC_RANGE = 80
+FRAME, HOP = 1600, 800
+SILENCE_DECIBELS = -60
+QUIETEST_POWER = 1e-10
+DYNAMIC_RANGE = 80
 
 
 def trim_silence(waveform: Tensor) -> Tensor:
     """`waveform` [samples] without a start and end 60 dB below its loudest 100 ms; unchanged if it is all silence."""
-    padded = F.pad(waveform.double(), (_FRAME // 2, _FRAME // 2))
-    power = padded.unfold(0, _FRAME, _HOP).square().mean(dim=1)
-    decibels = 10 * (power.clamp_min(_QUIETEST_POWER) / power.max().clamp_min(_QUIETEST_POWER)).log10()
-    loud = (decibels > _SILENCE_DECIBELS).nonzero().flatten()
-    return waveform[int(loud[0]) * _HOP : (int(loud[-1]) + 1) * _HOP]
+    padded = F.pad(waveform.double(), (FRAME // 2, FRAME // 2))
+    power = padded.unfold(0, FRAME, HOP).square().mean(dim=1)
+    decibels = 10 * (power.clamp_min(QUIETEST_POWER) / power.max().clamp_min(QUIETEST_POWER)).log10()
+    loud = (decibels > SILENCE_DECIBELS).nonzero().flatten()
+    return waveform[int(loud[0]) * HOP : (int(loud[-1]) + 1) * HOP]
 
 
 def repeat_in_front(waveform: Tensor, samples: int) -> Tensor:
@@ -46,7 +46,7 @@ class OperaSpectrogram(nn.Module):
         spectrum = torch.stft(
             waveform, self.n_fft, self.hop_length, window=self.window, pad_mode="constant", return_complex=True
         )
-        decibels = 10 * (spectrum.abs().square().T @ self.filters).clamp_min(_QUIETEST_POWER).log10()
-        decibels = decibels.clamp_min(decibels.max() - _DYNAMIC_RANGE)
+        decibels = 10 * (spectrum.abs().square().T @ self.filters).clamp_min(QUIETEST_POWER).log10()
+        decibels = decibels.clamp_min(decibels.max() - DYNAMIC_RANGE)
         span = decibels.max() - decibels.min()
         return (decibels - decibels.min()) / span.clamp_min(torch.finfo(span.dtype).tiny)

@@ -6,65 +6,63 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from respfm.encoders.base import WHOLE_RECORDING
+from respfm.encoders.base import WHOLE_RECORDING, check_option
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.opera_audio import SAMPLE_RATE, OperaSpectrogram, repeat_in_front, trim_silence
 from respfm.encoders.vit import patch_tokens
 from respfm.encoders.weights_file import fill, read_state
-from respfm.errors import RespfmError
 
 UNUSED = r"(decoder_.*|mask_token)"
 FRAMES = 256
-UNIT = round(8.18 * SAMPLE_RATE)
+CHUNK = round(8.18 * SAMPLE_RATE)
 SHORTEST_SECONDS, SHORTEST_FRAMES = 8, 16
 
 
 class OperaGTEncoder(ClipwiseEncoder):
     """Layers "block1".."block12": mean of the patch tokens after each block, the last one through the final norm.
 
-    Silence at both ends is trimmed. `pieces` says how long recordings are cut: "waveform" into pieces of 8.18 s every
+    Silence at both ends is trimmed. `chunks` says how long recordings are cut: "waveform" into chunks of 8.18 s every
     4.09 s, the last one filled up by repetition; "spectrogram" (OPERA's way for Coswara) into 256 frames of the
     spectrogram of the whole. Pieces count equally.
     """
 
     published_crop = WHOLE_RECORDING
 
-    def __init__(self, network: VisionTransformer, default_layer: str | None = None, pieces: str = "waveform") -> None:
-        if pieces not in ("waveform", "spectrogram"):
-            raise RespfmError(f"pieces {pieces!r} is not known; it is 'waveform' or 'spectrogram'")
+    def __init__(self, network: VisionTransformer, default_layer: str | None = None, chunks: str = "waveform") -> None:
+        check_option("chunks", chunks, ("waveform", "spectrogram"))
         self.network, self.frontend = network, OperaSpectrogram()
-        self.pieces = self.waveform_pieces if pieces == "waveform" else self.spectrogram_pieces
+        self.chunks = self.waveform_chunks if chunks == "waveform" else self.spectrogram_chunks
         layers = [f"block{i}" for i in range(1, len(network.blocks) + 1)]
         super().__init__(SAMPLE_RATE, layers, default_layer, network, self.frontend)
 
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, 384]} of `waveforms` [B, samples]."""
-        clips = [self.encode_pieces(self.pieces(trim_silence(waveform))) for waveform in waveforms]
+        clips = [self.encode_chunks(self.chunks(trim_silence(waveform))) for waveform in waveforms]
         return {layer: torch.stack([clip[layer].mean(dim=0) for clip in clips]) for layer in self.layers}
 
-    def encode_pieces(self, pieces: list[Tensor]) -> dict[str, Tensor]:
-        """{layer: [pieces, 384]} of spectrograms [frames, 64], of which the last may be shorter."""
-        whole = [piece for piece in pieces if len(piece) == FRAMES]
+    def encode_chunks(self, chunks: list[Tensor]) -> dict[str, Tensor]:
+        """{layer: [chunks, 384]} of spectrograms [frames, 64], of which the last may be shorter."""
+        whole = [chunk for chunk in chunks if len(chunk) == FRAMES]
         batches = [torch.stack(whole)] if whole else []
-        batches += [piece[None] for piece in pieces[len(whole) :]]
+        batches += [chunk[None] for chunk in chunks[len(whole) :]]
         layers = zip(*(patch_tokens(self.network, batch[:, None]) for batch in batches), strict=True)
         vectors = [torch.cat([tokens.mean(dim=1) for tokens in layer]) for layer in layers]
         vectors[-1] = self.network.norm(vectors[-1])
         return dict(zip(self.layers, vectors, strict=True))
 
-    def waveform_pieces(self, waveform: Tensor) -> list[Tensor]:
-        """Spectrograms of the pieces that fit in `waveform` [samples], and of the rest from the middle of the last."""
-        starts = range(0, len(waveform) - UNIT // 2 + 1, UNIT // 2) if len(waveform) > UNIT else [0]
-        return [self.frontend(repeat_in_front(waveform[start : start + UNIT], UNIT)) for start in starts]
+    def waveform_chunks(self, waveform: Tensor) -> list[Tensor]:
+        """Spectrograms of the chunks that fit in `waveform` [samples], and of the rest from the middle of the last."""
+        starts = range(0, len(waveform) - CHUNK // 2 + 1, CHUNK // 2) if len(waveform) > CHUNK else [0]
+        return [self.frontend(repeat_in_front(waveform[start : start + CHUNK], CHUNK)) for start in starts]
 
-    def spectrogram_pieces(self, waveform: Tensor) -> list[Tensor]:
-        """Consecutive pieces of the spectrogram of `waveform` [samples]; a last one under 16 frames is left out."""
+    def spectrogram_chunks(self, waveform: Tensor) -> list[Tensor]:
+        """Consecutive chunks of the spectrogram of `waveform` [samples]; a last one under 16 frames is left out."""
         whole = self.frontend(repeat_in_front(waveform, SHORTEST_SECONDS * SAMPLE_RATE))
-        return [piece for piece in whole.split(FRAMES) if len(piece) >= SHORTEST_FRAMES]
+        return [chunk for chunk in whole.split(FRAMES) if len(chunk) >= SHORTEST_FRAMES]
 
 
 def load(
-    checkpoint: Path | None = None, default_layer: str | None = None, pieces: str = "waveform", trust: bool = False
+    checkpoint: Path | None = None, default_layer: str | None = None, chunks: str = "waveform", trust: bool = False
 ) -> OperaGTEncoder:
     """OPERA-GT from the published Lightning file, of which the decoder is left out."""
     state = read_state(checkpoint, trust=trust)
@@ -73,4 +71,4 @@ def load(
             img_size=(FRAMES, OperaSpectrogram.n_mels),
             patch_size=4, in_chans=1, num_classes=0, global_pool="", embed_dim=384, depth=12, num_heads=6,
         )  # fmt: skip
-    return OperaGTEncoder(fill(network, state, checkpoint, UNUSED), default_layer, pieces)
+    return OperaGTEncoder(fill(network, state, checkpoint, UNUSED), default_layer, chunks)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from respfm.encoders.base import check_option
 from respfm.encoders.clipwise import ClipwiseEncoder
 from respfm.encoders.weights_file import fill, read_state
 
 SHORTEST = 400
 """Samples of one frame of the convolutions."""
-_WEIGHT_NORM = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".parametrizations.weight.original1"}
+WEIGHT_NORM = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".parametrizations.weight.original1"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def load(
     """
     import transformers
 
+    check_option("architecture", architecture, ARCHITECTURES)
     known = ARCHITECTURES[architecture]
     settings = getattr(transformers, f"{known.network}Config")(**configuration)
     network_class = getattr(transformers, f"{known.network}Model")
@@ -88,10 +90,8 @@ def load(
             torch.manual_seed(random_seed)
             return SpeechEncoder(network_class(settings), default_layer, normalise)
     state = read_state(checkpoint, [f"{architecture}."], trust=trust)
-    state = {re.sub(r"\.weight_[gv]$", lambda suffix: _WEIGHT_NORM[suffix[0]], key): state[key] for key in state}
-    state.setdefault(
-        "masked_spec_embed", torch.zeros(settings.hidden_size)
-    )  # not in every file, used in training alone
+    state = {re.sub(r"\.weight_[gv]$", lambda suffix: WEIGHT_NORM[suffix[0]], key): state[key] for key in state}
+    state.setdefault("masked_spec_embed", torch.zeros(settings.hidden_size))  # for training, not in every file
     with torch.device("meta"):
         network = network_class(settings)
     fill(network, state, checkpoint)

@@ -1,7 +1,7 @@
-"""Networks that the paper's plugin forgot to put into evaluation mode: random, and dependent on the batch.
+"""Networks that the paper's plugin left in training mode: random, and dependent on the batch.
 
-Its batches are large (256 clips of 10 s), and one result of a first convolution takes 4 GB. What depends on the whole
-batch is only mean and variance, so that the rest is done in pieces.
+Its batches are large (256 clips of 10 s), and one result of a first convolution takes 4 GB. Only mean and variance
+depend on the whole batch, so everything else is computed for one micro-batch after the other.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-PIECE = 4
-"""Clips of one piece of a batch."""
+MICRO_BATCH = 4
+"""Clips of a micro-batch."""
 
 
 @contextmanager
 def training_behaviour(network: nn.Module, seed: int | None) -> Iterator[None]:
     """Inside, dropout and BatchNorm of `network` act as in training, with random numbers from `seed`; not if None.
 
-    The running statistics do not change, so that one call does not depend on those before it.
+    The running statistics do not change, so one call does not depend on those before it.
     """
     if seed is None:
         yield
@@ -42,40 +42,40 @@ def training_behaviour(network: nn.Module, seed: int | None) -> Iterator[None]:
 
 
 class NormalisedByBatch:
-    """`pieces` [b, C, H, W] of a batch after `convolution`, `norm` by the statistics of the whole batch, and ReLU.
+    """`micro_batches` [b, C, H, W] after `convolution`, `norm` by the statistics of all of them together, and ReLU.
 
-    It is computed anew each time that it is gone through, and never holds more than one piece.
+    It is computed each time that it is iterated over, and never holds more than one micro-batch.
     """
 
-    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, pieces: Iterable[Tensor]) -> None:
-        self.pieces, self.padding = pieces, convolution.padding
-        mean, variance = channel_statistics(map(convolution, pieces))
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, micro_batches: Iterable[Tensor]) -> None:
+        self.micro_batches, self.padding = micro_batches, convolution.padding
+        mean, variance = channel_statistics(map(convolution, micro_batches))
         self.weight, self.bias = fuse_conv_bn_weights(
             convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
         )
 
     def __iter__(self) -> Iterator[Tensor]:
-        for piece in self.pieces:
-            yield F.conv2d(piece, self.weight, self.bias, padding=self.padding).relu_()
+        for batch in self.micro_batches:
+            yield F.conv2d(batch, self.weight, self.bias, padding=self.padding).relu_()
 
 
-def joined(pieces: Iterable[Tensor], clips: int) -> Tensor:
-    """The `pieces` [b, ...] of a batch of `clips` in one tensor, each put there as it comes."""
+def joined(micro_batches: Iterable[Tensor], clips: int) -> Tensor:
+    """`micro_batches` [b, ...] of `clips` clips in one tensor, to which each is copied as it comes."""
     whole, place = torch.empty(0), 0
-    for piece in pieces:
+    for batch in micro_batches:
         if place == 0:
-            whole = piece.new_empty(clips, *piece.shape[1:])
-        whole[place : place + len(piece)] = piece
-        place += len(piece)
+            whole = batch.new_empty(clips, *batch.shape[1:])
+        whole[place : place + len(batch)] = batch
+        place += len(batch)
     return whole
 
 
-def channel_statistics(pieces: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and population variance [C] of `pieces` [b, C, H, W] together, added up in float64."""
+def channel_statistics(micro_batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and population variance [C] of all `micro_batches` [b, C, H, W], added up in float64."""
     counts, means, squares = [], [], []
-    for piece in pieces:
-        variance, mean = (moment.double() for moment in torch.var_mean(piece, (0, 2, 3), correction=0))
-        counts.append(len(piece))
+    for batch in micro_batches:
+        variance, mean = (moment.double() for moment in torch.var_mean(batch, (0, 2, 3), correction=0))
+        counts.append(len(batch))
         means.append(mean)
         squares.append(variance + mean.square())
     shares = mean.new_tensor(counts) / sum(counts)

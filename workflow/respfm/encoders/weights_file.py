@@ -13,25 +13,21 @@ from torch import Tensor
 from respfm.errors import RespfmError
 from respfm.weights import read_weights
 
-_WRAPPINGS = ("state_dict", "model")
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_NUMPY_MAKERS = {"scalar": np.float64().__reduce__()[0], "_reconstruct": np.empty(0).__reduce__()[0]}
-_HARMLESS = [
+WRAPPINGS = ("state_dict", "model")
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+NUMPY_MAKERS = {"scalar": np.float64().__reduce__()[0], "_reconstruct": np.empty(0).__reduce__()[0]}
+HARMLESS = [
     argparse.Namespace,
     np.ndarray,
     np.dtype,
     *sorted({type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "?efd"}, key=repr),
-    *(
-        (maker, f"numpy.{core}.multiarray.{name}")
-        for name, maker in _NUMPY_MAKERS.items()
-        for core in ("core", "_core")
-    ),
+    *((maker, f"numpy.{core}.multiarray.{name}") for name, maker in NUMPY_MAKERS.items() for core in ("core", "_core")),
 ]
 """What training scripts leave in checkpoints beside the weights: options, scores, the order of the data (PANNs)."""
 
 
 def read_state(
-    checkpoint: Path | None, prefixes: Sequence[str] = (), wrappings: Sequence[str] = _WRAPPINGS, trust: bool = False
+    checkpoint: Path | None, prefixes: Sequence[str] = (), wrappings: Sequence[str] = WRAPPINGS, trust: bool = False
 ) -> dict[str, Tensor]:
     """Tensors of `checkpoint` in float32 by their names.
 
@@ -42,9 +38,9 @@ def read_state(
     if checkpoint is None:
         raise RespfmError("this network needs a checkpoint file; name it")
     if checkpoint.is_dir():
-        files = (checkpoint / name for name in _HUB_FILES)
+        files = (checkpoint / name for name in HUB_FILES)
         checkpoint = next((file for file in files if file.is_file()), checkpoint)
-    content: Any = read_weights(checkpoint, trust=trust, allow=_HARMLESS)
+    content: Any = read_weights(checkpoint, trust=trust, allow=HARMLESS)
     for name in wrappings:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
