@@ -28,7 +28,7 @@ from tqdm import tqdm
 from respfm.device import autocast, choose_precision
 from respfm.embed.sums import Sums
 from respfm.embed.waveforms import decode_waveforms, read_waveforms
-from respfm.encoders.base import PLUGIN_CROP, Crop, embed_checked
+from respfm.encoders.base import PLUGIN_CROP, Crop, Encoder, embed_checked
 from respfm.errors import RespfmError
 from respfm.files import atomic_path
 from respfm.jobs.checkpoints import Checkpointer
@@ -133,7 +133,7 @@ def collate(batch: Sequence[Window], device: torch.device) -> tuple[torch.Tensor
 
 
 def embed_dataset(
-    encoder: Any,
+    encoder: Encoder,
     recordings: pd.DataFrame,
     root: Path,
     protocol: str,
