@@ -22,7 +22,7 @@ class AudioError(RespfmError):
     """A recording that cannot be used; `reason` is the short form that quarantine lists carry."""
 
     def __init__(self, path: str | os.PathLike, reason: str) -> None:
-        super().__init__(f"{path}: {reason}. Replace the file or leave the recording quarantined.")
+        super().__init__(f"{path}: {reason}. Replace the file or leave the recording quarantined")
         self.path, self.reason = str(path), reason
 
     def __reduce__(self):

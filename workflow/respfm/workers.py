@@ -117,7 +117,7 @@ def _run_alone(function: Function, items: Sequence[Any], number: int) -> Any:
         if worker.process.exitcode == -signal.SIGKILL:
             raise RespfmError(
                 f"a worker process was killed while it worked on {items[number]}; most likely memory ran out. "
-                "Run again with more memory or fewer threads (`resources` in the configuration)."
+                "Run again with more memory or fewer threads (`resources` in the configuration)"
             ) from None
         return WorkerCrash("the process that worked on it died")
     finally:

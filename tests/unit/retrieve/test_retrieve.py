@@ -182,7 +182,7 @@ def test_partial_mirror(tmp_path, mirror):
     (rebuilt / "tars.org" / "files" / "20200413.tar.gz.ab").unlink()
     shutil.copy(mirror / "tars.org" / "files" / "20200413.tar.gz.aa", rebuilt / "tars.org" / "files")
     (rebuilt / "tars.org" / "files" / "20200413.tar.gz.ac").unlink()
-    with pytest.raises(RespfmError, match=r"Only 1 of its 4 parts are here."):
+    with pytest.raises(RespfmError, match=r"Only 1 of its 4 parts are here"):
         fetch(tmp_path, entry, [{"path": str(rebuilt)}], offline=True, allow_partial=True)
     with pytest.raises(RespfmError, match="Nothing of set is in the mirrors"):
         fetch(tmp_path, {"files": [ENTRY["files"][0]]}, [{"path": str(rebuilt)}], offline=True, allow_partial=True)

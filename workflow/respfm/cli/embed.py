@@ -107,7 +107,7 @@ def _check_published(entry: Mapping[str, Any], checkpoint: Path | None) -> None:
         verify(checkpoint, Expected(**{key: published.get(key) for key in ("bytes", "sha256", "md5")}))
     except RespfmError as error:
         raise RespfmError(
-            f"{error} It is not what the publisher of {entry['title']} has at {published['url']}: get it again, or "
+            f"{error}. It is not what the publisher of {entry['title']} has at {published['url']}: get it again, or "
             "give a checkpoint of your own an entry of its own under `add: {models: ...}`"
         ) from error
 

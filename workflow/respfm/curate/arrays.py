@@ -24,7 +24,7 @@ def _load_array(path: Path) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise RespfmError(f"{path} does not exist; retrieve opera again") from error
-    except Exception as error:  # NumPy raises whatever a damaged header leads to
+    except Exception as error:  # a damaged header makes NumPy raise errors of many kinds
         raise RespfmError(f"{path} is not a NumPy array file ({error}); retrieve opera again") from error
     if not isinstance(array, np.ndarray) or array.ndim != 1:
         raise RespfmError(f"{path} is not a one-dimensional array; retrieve opera again")

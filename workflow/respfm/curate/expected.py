@@ -7,9 +7,9 @@ def check_count(what: str, expected: int, found: int, allow_partial: bool) -> No
     """Raise RespfmError unless `found` is `expected`, or less than that with `allow_partial`."""
     if found == expected or (allow_partial and found < expected):
         return
-    cure = (
+    fix = (
         "retrieve the data set again, or set allow_partial: true to go on with what is there"
         if found < expected
         else "this is another version of the data set, or its `expected` in config/ is out of date"
     )
-    raise RespfmError(f"{what}: expected {expected:,}, found {found:,}; {cure}")
+    raise RespfmError(f"{what}: expected {expected:,}, found {found:,}; {fix}")

@@ -20,7 +20,7 @@ def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
     try:
         expression = re.compile(pattern) if pattern else None
     except re.error as error:
-        raise RespfmError(f"patient_pattern {pattern!r} is not a regular expression ({error}); mend it") from error
+        raise RespfmError(f"patient_pattern {pattern!r} is not a regular expression ({error}); correct it") from error
     if expression is not None and expression.groups < 1:
         raise RespfmError(f"patient_pattern {pattern!r} has no group; put the patient's part in parentheses")
     rows = []
@@ -28,7 +28,7 @@ def list_recordings(root: Path, options: dict[str, Any]) -> pd.DataFrame:
         name = path.rpartition(".")[0]
         match = expression.search(name) if expression else None
         if expression and match is None:
-            raise RespfmError(f"{root / path}: patient_pattern {pattern!r} does not match; mend it or move the file")
+            raise RespfmError(f"{root / path}: patient_pattern {pattern!r} does not match; correct it or move the file")
         label = path.split("/")[-2] if "/" in path else ""
         rows.append({"id": name, "path": path, "patient": match[1] if match else "", "label": label})
     return metadata.to_recordings(rows, root, ["label"])

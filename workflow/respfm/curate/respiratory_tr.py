@@ -66,5 +66,5 @@ def _read_sheets(path: Path) -> list[list[list[str]]]:
             [["" if cell is None else str(cell).strip() for cell in row] for row in sheet.iter_rows(values_only=True)]
             for sheet in workbook.worksheets
         ]
-    except Exception as error:  # openpyxl raises whatever a damaged workbook leads to
+    except Exception as error:  # a damaged workbook makes openpyxl raise errors of many kinds
         raise RespfmError(f"{path} is not a readable Excel workbook ({error}); retrieve it again") from error

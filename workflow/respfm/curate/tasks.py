@@ -203,13 +203,13 @@ def _check_counts(name: str, task: dict[str, Any], table: pd.DataFrame, parts: P
 
 
 def _check_classes(context: str, classes: list[str], frame: pd.DataFrame, redrawn: bool) -> None:
-    cure = "check the task's values" if redrawn else "set splits: redraw for the task"
+    fix = "check the task's values" if redrawn else "set splits: redraw for the task"
     for split in SPLITS:
         present = set(frame.loc[frame["split"] == split, "label_name"])
         if absent := [label for label in classes if label not in present]:
             raise RespfmError(
                 f"{context}: the {split} split has no recording of {', '.join(absent)} ({_count_text(frame)}); "
-                f"add recordings, {cure}, or leave the task out"
+                f"add recordings, {fix}, or leave the task out"
             )
 
 

@@ -49,7 +49,7 @@ def write_shard(
     is a RespfmError, and no file is left. The bytes of the file do not depend on `workers`.
     """
     if len(ids) != len(paths) or len(set(ids)) != len(ids):
-        raise RespfmError(f"{path}: every recording needs one id of its own and one path.")
+        raise RespfmError(f"{path}: every recording needs one id of its own and one path")
     definition = LogMel(**definition).definition()
     keep_freed_memory()  # here and, by inheritance, in the workers
     lengths: dict[str, int] = {}
@@ -83,7 +83,7 @@ def _too_many(path: str | os.PathLike, quarantined: dict[str, str], total: int, 
     identifier, reason = next(iter(quarantined.items()))
     return (
         f"{path}: {len(quarantined)} of {total} recordings are unusable (first {identifier}: {reason}); "
-        f"max_quarantine_share allows {limit:g} of them. Mend the recordings or raise the limit."
+        f"max_quarantine_share allows {limit:g} of them. Replace the recordings or raise the limit"
     )
 
 

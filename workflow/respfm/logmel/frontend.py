@@ -112,7 +112,7 @@ class LogMel(nn.Module):
         half, samples = self.n_fft // 2, waveform.shape[-1]
         if samples <= half:
             raise RespfmError(
-                f"A waveform of {samples} samples is too short for a log-mel frame; give at least {half + 1}."
+                f"A waveform of {samples} samples is too short for a log-mel frame; give at least {half + 1}"
             )
         left, right = waveform[..., 1 : half + 1], waveform[..., -half - 1 : -1]
         return torch.cat((left.flip(-1), waveform, right.flip(-1)), dim=-1)

@@ -57,7 +57,7 @@ class Recordings:
         for dataset, members in mixture.groupby("dataset", sort=True).indices.items():
             if not shards.get(dataset):
                 raise RespfmError(
-                    f"the mixture uses {dataset}, but no log-mel shards of it were given; cache them first."
+                    f"the mixture uses {dataset}, but no log-mel shards of it were given; cache them first"
                 )
             store = LogMelStore(shards[dataset])
             row_store[members] = len(stores)
@@ -70,7 +70,7 @@ class Recordings:
         if not repeats.sum():
             raise RespfmError(
                 f"the mixture is empty: none of its {len(mixture)} recordings is in the log-mel store; check its "
-                "parts in config/pretraining.yaml and the recordings tables."
+                "parts in config/pretraining.yaml and the recordings tables"
             )
         return cls(
             stores=stores,

@@ -69,7 +69,7 @@ def archive_kind(name: str) -> str:
     """The kind of an archive by its suffix; RespfmError if that is of none of `KINDS`."""
     kinds = [kind for kind in KINDS if name.lower().endswith(f".{kind}")]
     if not kinds:
-        raise RespfmError(f"{name} does not end like an archive: give `unpack` as one of {', '.join(KINDS)}.")
+        raise RespfmError(f"{name} does not end like an archive: give `unpack` as one of {', '.join(KINDS)}")
     return kinds[0]
 
 
@@ -95,10 +95,10 @@ def unpack(paths: Sequence[Path], kind: str, directory: Path) -> int:
     except _DAMAGE as error:
         raise _damaged(name, kind, error) from error
     except FileExistsError as error:
-        raise RespfmError(f"{name} would write {error.filename} twice.") from error
+        raise RespfmError(f"{name} would write {error.filename} twice") from error
     except OSError as error:
         reason = why_not_written(error) or error
-        raise RespfmError(f"{name} cannot be unpacked into {directory}: {reason} and run again.") from error
+        raise RespfmError(f"{name} cannot be unpacked into {directory}: {reason} and run again") from error
 
 
 def _write_members(members: Iterable[Member], directory: Path, bound: int, name: str) -> int:
@@ -127,14 +127,14 @@ def _copy(source: BinaryIO, sink: BinaryIO, member: Member, name: str) -> None:
             break
         sink.write(block)
     if written != member.size:
-        raise RespfmError(f"{name}: {member.name} does not have the {member.size} bytes that the archive states.")
+        raise RespfmError(f"{name}: {member.name} does not have the {member.size} bytes that the archive states")
 
 
 def _check_bound(total: int, bound: int, name: str) -> None:
     if total > bound:
         raise RespfmError(
             f"{name} would unpack to more than {bound} bytes, which is more than the disk has free or than "
-            "an honest archive of its size holds: free some space, or do not trust this file."
+            "an honest archive of its size holds: free some space, or do not trust this file"
         )
 
 
@@ -146,7 +146,7 @@ def _target(directory: Path, member: str, name: str) -> Path | None:
     pure = PurePosixPath(member)
     if pure.is_absolute() or ".." in pure.parts or "\0" in member:
         raise RespfmError(
-            f"{name} holds {member!r}, which lies outside the folder to unpack into: do not trust this file."
+            f"{name} holds {member!r}, which lies outside the folder to unpack into: do not trust this file"
         )
     if not pure.parts or pure.parts[0] == "__MACOSX":
         return None
@@ -193,17 +193,17 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
 def _damaged(name: str, kind: str, error: Exception) -> RespfmError:
     with open(name, "rb") as stream:
         if stream.read(256).lstrip().lower().startswith((b"<!doctype html", b"<html")):
-            return RespfmError(f"{name} is a web page, not a {kind} archive: delete it and fetch the file itself.")
-    return RespfmError(f"{name} is not a whole {kind} archive ({error}): delete it and fetch it again.")
+            return RespfmError(f"{name} is a web page, not a {kind} archive: delete it and fetch the file itself")
+    return RespfmError(f"{name} is not a whole {kind} archive ({error}): delete it and fetch it again")
 
 
 def _encrypted(name: str) -> RespfmError:
-    return RespfmError(f"{name} is encrypted: unpack it by hand and name the folder in `local:`.")
+    return RespfmError(f"{name} is encrypted: unpack it by hand and name the folder in `local:`")
 
 
 def _special(member: str) -> RespfmError:
     return RespfmError(
-        f"the archive holds {member!r}, a link or device, which no data set needs: do not trust this file."
+        f"the archive holds {member!r}, a link or device, which no data set needs: do not trust this file"
     )
 
 

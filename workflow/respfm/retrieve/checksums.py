@@ -38,7 +38,7 @@ def verify(path: Path, expected: Expected) -> str:
     """Compare a file with what is expected of it; return its SHA-256. RespfmError if size or digest differ."""
     size = path.stat().st_size
     if expected.bytes is not None and size != expected.bytes:
-        raise RespfmError(f"{path} has {size} bytes instead of {expected.bytes}.")
+        raise RespfmError(f"{path} has {size} bytes instead of {expected.bytes}")
     digests = {"sha256": hashlib.sha256()}
     if expected.md5:
         digests["md5"] = hashlib.md5(usedforsecurity=False)
@@ -52,5 +52,5 @@ def verify(path: Path, expected: Expected) -> str:
     for name, value in found.items():
         wanted = getattr(expected, name)
         if wanted and value != wanted.lower():
-            raise RespfmError(f"{path} has the {name} {value} instead of {wanted} ({expected.against}).")
+            raise RespfmError(f"{path} has the {name} {value} instead of {wanted} ({expected.against})")
     return found["sha256"]

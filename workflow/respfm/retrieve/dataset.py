@@ -33,14 +33,14 @@ def fetch_dataset(name: str, entry: dict, target: Path, finder: Finder) -> None:
     if not entry.get("files"):
         raise RespfmError(
             f"{name} cannot be downloaded. {entry.get('how', 'Get it by hand.')} Then name its folder in the "
-            f"configuration: `local: {{{name}: <folder>}}`."
+            f"configuration: `local: {{{name}: <folder>}}`"
         )
     files = [(file, finder.obtain(pieces_of(file))) for file in entry["files"]]
     archives = [parts for file, parts in files if file.get("unpack")]
     if not any(archives or [parts for _, parts in files]):
         raise RespfmError(
             f"Nothing of {name} is in the mirrors or in {finder.downloads}, and `offline` is set: put its files "
-            "there, name a mirror that has them, or go online."
+            "there, name a mirror that has them, or go online"
         )
     with _replacing(target) as staging:
         for file, parts in files:
@@ -63,7 +63,7 @@ def use_local(name: str, entry: dict, target: Path, corpus: Path) -> None:
     """
     if not corpus.is_dir() or not any(corpus.iterdir()):
         raise RespfmError(
-            f"local.{name} names {corpus}, which is not a folder with files in it: correct the configuration."
+            f"local.{name} names {corpus}, which is not a folder with files in it: correct the configuration"
         )
     pieces = [piece for file in entry.get("files", ()) for piece in pieces_of(file)]
     checked = [
@@ -105,13 +105,13 @@ def _place(file: dict, parts: Sequence[Obtained], staging: Path) -> None:
         kind = archive_kind(path.name) if kind is True else kind
         unpack([part.path for part in parts], kind, path.parent)
         if "member" in file and not (staging / file["member"]).is_file():
-            raise RespfmError(f"{parts[0].path} does not hold {file['member']}: correct `member` in the registry.")
+            raise RespfmError(f"{parts[0].path} does not hold {file['member']}: correct `member` in the registry")
     except RespfmError as error:
         for part in parts:
             if part.fresh and part.against == "first use" and not why_not_written(error):
                 part.path.unlink()
         if len(parts) < len(file.get("parts", ())):
-            raise RespfmError(f"{error} Only {len(parts)} of its {len(file['parts'])} parts are here.") from error
+            raise RespfmError(f"{error}. Only {len(parts)} of its {len(file['parts'])} parts are here") from error
         raise
 
 

@@ -97,10 +97,10 @@ def download(
             reasons.append(f"{url} ({lost})")
         except OSError as error:
             reason = why_not_written(error) or error
-            raise RespfmError(f"{target.name} cannot be written to {target.parent}: {reason} and run again.") from error
+            raise RespfmError(f"{target.name} cannot be written to {target.parent}: {reason} and run again") from error
     raise RespfmError(
         f"{target.name} cannot be downloaded from {' nor from '.join(reasons)}. Get it by hand and put it at "
-        f"{target}, or name a mirror that has it."
+        f"{target}, or name a mirror that has it"
     )
 
 

@@ -51,7 +51,7 @@ def check_local(piece: Piece, path: Path, expected: Expected, url: str, origin: 
     try:
         sha256 = verify(path, expected)
     except RespfmError as error:
-        raise RespfmError(f"{error} It is not the {piece.name} that was asked for: replace it.") from error
+        raise RespfmError(f"{error}. It is not the {piece.name} that was asked for: replace it") from error
     return Obtained(piece, path, url, sha256, expected.against, origin)
 
 
@@ -115,7 +115,7 @@ class Finder:
         present = [file for file in found if file is not None]
         if found[: len(present)] != present:
             missing = pieces[found.index(None)].name
-            raise RespfmError(f"{missing} is missing while later parts of the same archive are there: fetch it too.")
+            raise RespfmError(f"{missing} is missing while later parts of the same archive are there: fetch it too")
         return present
 
     def _in_directories(self, piece: Piece) -> Obtained | None:
@@ -138,7 +138,7 @@ class Finder:
         if self._offline:
             raise RespfmError(
                 f"{piece.urls[0]} is in no mirror and `offline` is set: put the file at {path} by hand, or name a "
-                "mirror that has it."
+                "mirror that has it"
             )
         for mirror in self._there:
             copy = mirror.find(piece.urls[0])

@@ -31,7 +31,7 @@ def mirror_path(url: str) -> str:
     parts = urlsplit(url)
     path = unquote(parts.path)
     if parts.scheme not in ("http", "https") or not parts.netloc or ".." in path.split("/"):
-        raise RespfmError(f"{url!r} is not an address of a file: it must read http(s)://<host>/<path>.")
+        raise RespfmError(f"{url!r} is not an address of a file: it must read http(s)://<host>/<path>")
     return f"{parts.netloc.rpartition('@')[2]}/{path.lstrip('/')}"
 
 
@@ -51,10 +51,10 @@ class Mirror:
         if self.remote and "@" in urlsplit(self.path).netloc:
             raise RespfmError(
                 "a mirror's address holds a user name or password, which logs and reports would show: put them into "
-                "~/.netrc, which is read when the mirror is asked, and name the mirror without them."
+                "~/.netrc, which is read when the mirror is asked, and name the mirror without them"
             )
         if not self.remote and not Path(self.path).is_dir():
-            raise RespfmError(f"the mirror {self.path} is not a directory: correct `mirror` in the configuration.")
+            raise RespfmError(f"the mirror {self.path} is not a directory: correct `mirror` in the configuration")
 
     def place(self, url: str) -> str:
         """Where the mirror keeps `url`, relative to its path."""
@@ -78,7 +78,7 @@ class Mirror:
         if listed is not None or url in self._urlmap:
             raise RespfmError(
                 f"the mirror {self.path} lists {place} but the file is missing there: copy it again or take "
-                "the mirror out of the configuration."
+                "the mirror out of the configuration"
             )
         return None
 
@@ -94,7 +94,7 @@ class Mirror:
             if not _SHA256.fullmatch(sha256) or (size and not size.isdecimal()):
                 raise RespfmError(
                     f"{self._spec['checksums']} of the mirror {self.path} gives {row['path']} a sha256 or bytes that "
-                    "is no such thing: make the table again."
+                    "is no such thing: make the table again"
                 )
             known = int(size) if size else None
             manifest[row["path"]] = Expected(bytes=known, sha256=sha256, source="mirror manifest")
@@ -110,10 +110,10 @@ class Mirror:
             else:
                 text = Path(self.path, name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise RespfmError(f"{name} of the mirror {self.path} cannot be read: {error}.") from error
+            raise RespfmError(f"{name} of the mirror {self.path} cannot be read: {error}") from error
         reader = csv.DictReader(io.StringIO(text, newline=""))
         if not columns <= set(reader.fieldnames or ()):
-            raise RespfmError(f"{name} of the mirror {self.path} must have the columns {', '.join(sorted(columns))}.")
+            raise RespfmError(f"{name} of the mirror {self.path} must have the columns {', '.join(sorted(columns))}")
         return list(reader)
 
 

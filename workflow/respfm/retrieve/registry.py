@@ -36,9 +36,7 @@ def pieces_of(file: dict) -> list[Piece]:
         return [Piece(urls, name, Expected(**checks))]
     for key, values in checks.items():
         if not isinstance(values, list) or len(values) != len(file["parts"]):
-            raise RespfmError(
-                f"{file['url']} is published in {len(file['parts'])} parts: give as many values of {key}."
-            )
+            raise RespfmError(f"{file['url']} is published in {len(file['parts'])} parts: give as many values of {key}")
     split_zip = file.get("unpack") == "zip-split"
     pieces = []
     for index, part in enumerate(file["parts"]):

@@ -101,7 +101,7 @@ def _find_directory(volumes: BinaryIO, starts: Sequence[int], name: str) -> tupl
     tail = volumes.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _END.size:
-        raise RespfmError(f"{name} does not end like a zip file: it is truncated or not the last volume.")
+        raise RespfmError(f"{name} does not end like a zip file: it is truncated or not the last volume")
     _, _, disk, _, count, size, offset, _ = _END.unpack_from(tail, at)
     locator = at - _LOCATOR64.size
     if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
@@ -109,16 +109,14 @@ def _find_directory(volumes: BinaryIO, starts: Sequence[int], name: str) -> tupl
         volumes.seek(_joined_position(disk64, offset64, starts, name))
         record = volumes.read(_END64.size)
         if len(record) < _END64.size or record[:4] != b"PK\x06\x06":
-            raise RespfmError(f"{name}: the zip64 directory is not where the file says; fetch the volumes again.")
+            raise RespfmError(f"{name}: the zip64 directory is not where the file says; fetch the volumes again")
         *_, disk, _, count, size, offset = _END64.unpack(record)
     return count, _joined_position(disk, offset, starts, name), size
 
 
 def _joined_position(volume: int, offset: int, starts: Sequence[int], name: str) -> int:
     if volume >= len(starts) - 1:
-        raise RespfmError(
-            f"{name} refers to volume {volume + 1} of a split zip, but only {len(starts) - 1} were given."
-        )
+        raise RespfmError(f"{name} refers to volume {volume + 1} of a split zip, but only {len(starts) - 1} were given")
     return starts[volume] + offset
 
 
@@ -127,7 +125,7 @@ def _absolute_directory(directory: bytes, count: int, starts: Sequence[int], nam
     entries, at = [], 0
     for _ in range(count):
         if directory[at : at + 4] != b"PK\x01\x02" or len(directory) - at < _ENTRY.size:
-            raise RespfmError(f"{name}: the zip directory is damaged at byte {at}; fetch the volumes again.")
+            raise RespfmError(f"{name}: the zip directory is damaged at byte {at}; fetch the volumes again")
         fields = list(_ENTRY.unpack_from(directory, at))
         name_length, extra_length, comment_length = fields[10:13]
         name_end = at + _ENTRY.size + name_length
