@@ -140,7 +140,7 @@ CHANGES = {
         },
     ),
     "one model's entry": (
-        ("config/models.yaml", "{random_seed: 0", "{random_seed: 1"),
+        ("config/models.yaml", "random_seed: 0", "random_seed: 1"),
         {
             "extract_embeddings": 10,
             "probe_published": 7,
