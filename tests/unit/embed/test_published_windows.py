@@ -14,25 +14,25 @@ RATE = 100
 RAMP = np.arange(15 * RATE, dtype=np.float32)
 
 
-def heard(waveform, *crop):
+def window(waveform, *crop):
     return published_window(0, waveform, RATE, "a recording", 0, *crop).samples
 
 
 def test_plugin_crops_or_pads_to_ten_seconds():
-    crop = heard(RAMP)
+    crop = window(RAMP)
     assert len(crop) == 10 * RATE
     np.testing.assert_array_equal(np.diff(crop), 1)
-    np.testing.assert_array_equal(heard(RAMP), crop)
-    np.testing.assert_array_equal(heard(RAMP[:250]), np.pad(RAMP[:250], (0, 750)))
+    np.testing.assert_array_equal(window(RAMP), crop)
+    np.testing.assert_array_equal(window(RAMP[:250]), np.pad(RAMP[:250], (0, 750)))
 
 
 @pytest.mark.parametrize(("samples", "count"), [(1500, 700), (330, 330)])
 def test_shorter_crop_without_padding(samples, count):
-    assert len(heard(RAMP[:samples], Crop(7, pad=False))) == count
+    assert len(window(RAMP[:samples], Crop(7, pad=False))) == count
 
 
 def test_whole_recording():
-    np.testing.assert_array_equal(heard(RAMP, WHOLE_RECORDING), RAMP)
+    np.testing.assert_array_equal(window(RAMP, WHOLE_RECORDING), RAMP)
 
 
 class Loudness:

@@ -87,7 +87,7 @@ def test_truncated_cache_is_refused(cache, tmp_path):
 
 
 def test_cache_of_another_rate_or_data_set_is_refused(cache):
-    with pytest.raises(RespfmError, match=r"hears 32000 Hz: correct `sample_rate`"):
+    with pytest.raises(RespfmError, match=r"takes 32000 Hz: correct `sample_rate`"):
         waveforms.read_waveforms(cache, ["a"], 32000)
     with pytest.raises(RespfmError, match=r"lacks 1 recordings, first z"):
         waveforms.read_waveforms(cache, ["a", "z"], 16000)

@@ -1,7 +1,7 @@
 """Clip-level embeddings of every layer for all recordings of a data set, under either protocol.
 
 `published` (facts of the paper's plugin): one 10 s crop at a random start, drawn here from (seed, recording id) so
-that it repeats; shorter clips get zeros at the end, which take part in the average. Encoders whose released code hears
+that it repeats; shorter clips get zeros at the end, which take part in the average. Encoders whose released code takes
 something else say so (`published_crop`). `strict`: the whole recording in consecutive 10 s windows, averaged by their
 duration, without padding.
 
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of recording `row`: float32 [samples], all of which count."""
+    """A stretch of recording `row` that the network is given at once: float32 [samples], all of which count."""
 
     row: int
     samples: np.ndarray
@@ -79,17 +79,17 @@ def published_window(
 
 
 def strict_windows(row: int, waveform: np.ndarray, rate: int) -> Iterator[Window]:
-    """Consecutive 10 s windows; a last piece under one second is left out."""
+    """Consecutive 10 s windows; a last one under one second is left out."""
     target = WINDOW_SECONDS * rate
     for start in range(0, len(waveform), target):
-        piece = waveform[start : start + target]
-        if start and len(piece) < SHORTEST_TAIL_SECONDS * rate:
+        samples = waveform[start : start + target]
+        if start and len(samples) < SHORTEST_TAIL_SECONDS * rate:
             break
-        yield Window(row, piece)
+        yield Window(row, samples)
 
 
 def batches(windows: Iterable[Window], batch_size: int, waiting_samples: int) -> Iterator[list[Window]]:
-    """Batches of windows of one length; those that wait for others when the memory is used up are sorted by length."""
+    """Batches of windows of equal length; when memory fills up, those that wait are batched by similar length."""
     buckets: dict[int, list[Window]] = defaultdict(list)
     waiting = 0
     for window in windows:
@@ -174,10 +174,10 @@ def embed_dataset(
 
     def windows(action: str, chosen: pd.DataFrame) -> Iterator[Window]:
         if waveforms:
-            heard = read_waveforms(waveforms, list(chosen["id"]), rate)
+            decoded = read_waveforms(waveforms, list(chosen["id"]), rate)
         else:
-            heard = decode_waveforms((Path(root) / path for path in chosen["path"]), rate, workers)
-        progress = tqdm(heard, f"{action} ({protocol})", len(chosen), unit="recording", disable=None)
+            decoded = decode_waveforms((Path(root) / path for path in chosen["path"]), rate, workers)
+        progress = tqdm(decoded, f"{action} ({protocol})", len(chosen), unit="recording", disable=None)
         for row, (recording, waveform) in enumerate(zip(chosen["id"], progress, strict=True)):
             if protocol == "published":
                 yield published_window(row, waveform, rate, recording, seed, crop)
@@ -189,17 +189,17 @@ def embed_dataset(
         return batches(windows(action, chosen), batch_size, waiting * rate)
 
     if hasattr(encoder, "fit_statistics"):
-        heard = recordings if protocol == "published" else recordings[recordings["id"].isin(training)]
-        if len(heard):
+        fitted = recordings if protocol == "published" else recordings[recordings["id"].isin(training)]
+        if len(fitted):
             encoder.fit_statistics(
-                (collate(batch, device) for batch in batched("statistics", heard)), plugin=protocol == "published"
+                (collate(batch, device) for batch in batched("statistics", fitted)), plugin=protocol == "published"
             )
 
     def encode(batch: Sequence[Window]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         samples, lengths = collate(batch, device)
         with autocast(device, precision):
-            heard = None if protocol == "published" and crop.pad else lengths
-            vectors = embed_checked(encoder, samples, heard, layers)
+            counted = None if protocol == "published" and crop.pad else lengths
+            vectors = embed_checked(encoder, samples, counted, layers)
         rows = np.array([window.row for window in batch])
         shares = lengths.cpu().numpy() if protocol == "strict" else np.ones(len(batch))
         values = {layer: vectors[layer].float().cpu().numpy() for layer in layers}

@@ -68,7 +68,7 @@ def read_waveforms(path: str | os.PathLike, ids: Sequence[str], sample_rate: int
     header = read_header(path)
     if header.definition != {"sample_rate": sample_rate}:
         raise RespfmError(
-            f"{path} holds {header.definition}, but the encoder hears {sample_rate} Hz: correct `sample_rate` of the "
+            f"{path} holds {header.definition}, but the encoder takes {sample_rate} Hz: correct `sample_rate` of the "
             "model in config/models.yaml"
         )
     places = {name.decode(): place for place, name in enumerate(read_ids(path))}

@@ -88,8 +88,8 @@ def mean_and_std(spectrograms: Iterable[Tensor]) -> tuple[float, float]:
 def plugin_mean_and_std(batches: Iterable[Tensor], most: int = 5000) -> tuple[float, float]:
     """The running statistics of the paper's plugin over batches of spectrograms [B, ...], up to `most` clips.
 
-    Its count starts one too low, so that the second batch replaces the first; batches weigh the same whatever their
-    size; squares are around the mean so far.
+    Its count starts one too low, so the second batch replaces the first; batches of any size weigh the same; squares
+    are around the mean so far.
     """
     means: list[float] = []
     squares: list[float] = []

@@ -25,7 +25,7 @@ class MelFrames(nn.Module):
     """Frames [N, 48000] to mel spectrograms [N, 1, 256, 199] in dB below the maximum of each, at least -80.
 
     The kernels of the Fourier transform and the mel bands are those of the published file: rounded to single precision,
-    they make most of what quiet bins hold, so that a fast transform would differ.
+    they make most of what quiet bins hold, and a fast transform would differ.
     """
 
     def __init__(self) -> None:
