@@ -63,7 +63,7 @@ PLANNING = [
     Use("mirror", ("the mirror nowhere is not a directory", "correct `mirror`"), "mirror: [{path: nowhere}]"),
     Use(
         "mixture",
-        ("config/pretraining.yaml: demo_as: mixture 'demo_asp' does not exist", "did you mean 'demo_as'?"),
+        ("config/pretraining.yaml", ": demo_as: mixture 'demo_asp' does not exist", "did you mean 'demo_as'?"),
         registry=registry_with("    mixture: demo_as\n", "    mixture: demo_asp\n"),
     ),
     Use(
@@ -175,6 +175,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_no_mistake(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+OWN_RUN = "add: {runs: {mine: {title: mine, mixture: demo_as, epochs: 1, batch_size: 8, model: %s}}}"
 VALUES = {
     "nested key": ("probe: {epoch: 3}", "unknown key 'epoch' at probe", "did you mean 'epochs'?"),
     "text for a list": ("models: m2d_demo", "models is 'm2d_demo'", "a list, `[a, b]` is expected"),
@@ -186,6 +187,8 @@ VALUES = {
     "task": ("tasks: [T12]", "task 'T12' does not exist", "did you mean 'T1"),
     "protocol": ("protocols: [strickt]", "'strickt'", "did you mean 'strict'?"),
     "data set": ("change: {tasks: {T5: {dataset: coughvit}}}", "data set 'coughvit' does not exist", "'coughvid'"),
+    "setting of a network": (OWN_RUN % "{dimm: 96}", "'dimm' at add.runs.mine.model", "did you mean 'dim'?"),
+    "sizes of a network": (OWN_RUN % "{dim: 98}", "runs.mine.model: dim 98 must be", "12 heads"),
     "local data set": ("local: {audioste: /data}", "local: data set 'audioste'", "'audioset'"),
 }
 

@@ -9,6 +9,7 @@ from respfm.config.settings import load_settings
 from respfm.errors import RespfmError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+COUNTS = {"dataset": "coughvid", "expected": {"above": 1, "from": 2}}
 PAPER = read_yaml(REPOSITORY / "config" / "paper.yaml")
 
 
@@ -58,12 +59,26 @@ def test_mixtures_nest_as_deep_as_one_likes():
             r"unknown key 'dataset' at .*\.a\.parts\.0",
         ),
         ({"a": {"parts": [{"repeats": 2}]}}, r"add\.mixtures\.a\.parts\.0 lacks the key 'dataset'"),
+        ({"a": {"parts": [COUNTS]}}, r"add\.mixtures\.a\.parts\.0 lacks the key 'where'"),
+        ({"a": {"parts": [COUNTS | {"where": {"x": 1}}]}}, r"a\.parts\.0\.where lacks the key 'min_cough_detected'"),
         ({"resp_strict": {"parts": [{"mixture": "as"}]}}, "'resp_strict' is the name of the strict twin of 'resp'"),
     ],
 )
 def test_mixtures_that_cannot_be(mixtures, message):
     with pytest.raises(RespfmError, match=message):
         settings_with(mixtures=mixtures)
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.95, {"expected": 5}), (0.9, {})])
+def test_a_count_is_that_of_the_threshold_at_which_it_was_taken(threshold, expected):
+    part = {"dataset": "coughvid", "where": {"min_cough_detected": threshold}, "expected": 5}
+    (chosen,) = settings_with(mixtures={"a": {"parts": [part]}}).mixtures["a"]["parts"]
+    assert chosen == {
+        "dataset": "coughvid",
+        "repeats": 1,
+        "where": {"min_cough_detected": 0.95, "inclusive": False},
+        **expected,
+    }
 
 
 def test_the_twin_of_a_mixture_leaves_out_the_test_and_is_otherwise_the_same(paper):

@@ -3,7 +3,7 @@
 Every complaint is one sentence that names the file and the key, what is wrong, and the nearest valid choice.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from respfm.config.manifest import read_manifest
 from respfm.config.reading import merge, read_yaml
 from respfm.config.schema import validate
-from respfm.config.twins import SUFFIX, twin_mixtures, twin_runs, unfold_mixtures, with_twins
+from respfm.config.twins import ORIGINS, SUFFIX, twin_mixtures, twin_runs, unfold_mixtures, with_twins
 from respfm.errors import RespfmError, suggest
 from respfm.m2d.config import M2DConfig
 
@@ -39,6 +39,10 @@ class Settings:
     runs: dict[str, dict]
 
 
+def _registry(name: str, source: str) -> str:
+    return f"config/{name}.yaml (with {source} applied)"
+
+
 def _require(name: str, known: Iterable[str], what: str) -> None:
     known = list(known)
     if name not in known:
@@ -53,13 +57,11 @@ def load_settings(config: Mapping, root: Path, source: str = "the configuration"
     registry = {name: read_yaml(folder / f"{name}.yaml") or {} for name in REGISTRIES}
     _add_and_change(resolved, registry, source)
     for name in REGISTRIES:
-        registry[name] = validate(
-            registry[name], schemas / f"{name}.schema.yaml", f"config/{name}.yaml (with {source} applied)"
-        )
+        registry[name] = validate(registry[name], schemas / f"{name}.schema.yaml", _registry(name, source))
     for dataset in registry["datasets"].values():
         if isinstance(listed := dataset["files"], dict):
             dataset["files"] = read_manifest(folder / listed["manifest"], listed["base"])
-    where = f"config/pretraining.yaml (with {source} applied)"
+    where = _registry("pretraining", source)
     mixtures = unfold_mixtures(registry["pretraining"]["mixtures"], where)
     for mixture in mixtures.values():
         mixture["parts"] = [_thresholded(part, resolved["curation"]) for part in mixture["parts"]]
@@ -112,72 +114,76 @@ def _thresholded(part: Mapping[str, Any], curation: Mapping[str, Any]) -> dict[s
         return dict(part)
     changed = {key: value for key, value in part.items() if key != "expected"}
     if "expected" in part and part["where"]["min_cough_detected"] == curation["min_cough_detected"]:
-        changed["expected"] = part["expected"]["from" if curation["inclusive"] else "above"]
+        expected = part["expected"]
+        changed["expected"] = (
+            expected["from" if curation["inclusive"] else "above"] if isinstance(expected, dict) else expected
+        )
     return {**changed, "where": {**part["where"], **curation}}
 
 
 def _cross_check(settings: Settings, source: str) -> None:
-    config = settings.config
+    config, figures = settings.config, settings.config["figures"]
     for key in ("results", "downloads"):
         for place in [Path(config[key]), *Path(config[key]).parents]:
             if place.exists() and not place.is_dir():
                 raise RespfmError(f"{source}: {key} is {config[key]!r}, but {place} is a file; name a folder")
-    for name in config["tasks"]:
-        _require(name, settings.tasks, f"{source}: tasks: task")
-        _require(
-            settings.tasks[name]["dataset"],
-            settings.datasets,
-            f"config/tasks.yaml (with {source} applied): {name}: data set",
-        )
-    for name in [*config["models"], *config["figures"]["layers"]]:
-        _require(name, settings.models, f"{source}: model")
-    for name in config["runs"]:
-        _require(name, settings.runs, f"{source}: runs: pre-training run")
-    for name in config["local"]:
-        _require(name, settings.datasets, f"{source}: local: data set")
-    mapped = config["figures"]["embedding_map"]
-    for name in [*config["figures"]["layers"], *([mapped] if mapped else [])]:
+    for name, known, what in _references(settings, source):
+        _require(name, known, what)
+    for name in filter(None, [*figures["layers"], figures["embedding_map"]]):
         if name not in config["models"]:
             raise RespfmError(f"{source}: figures names the model {name!r}, which is not under models; add it there")
     for name, model in settings.models.items():
         if "file" in model and not Path(model["file"]).is_file():
             raise RespfmError(f"{source}: {name}: file is {model['file']!r}, where no checkpoint is; correct the path")
-        run = model.get("run")
-        for protocol, one in run.items() if isinstance(run, dict) else [("", run)]:
-            if one is not None:
-                _require(
-                    one,
-                    settings.runs,
-                    f"config/models.yaml: {name}: run {protocol}".strip() + ": pre-training run",
-                )
+    where = _registry("pretraining", source)
     for name, run in settings.runs.items():
-        _require(run["mixture"], settings.mixtures, f"config/pretraining.yaml: {name}: mixture")
-        background = run.get("background")
-        if background:
-            _require(background, settings.mixtures, f"config/pretraining.yaml: {name}: background mixture")
-        for key in ("init_from", "teacher"):
-            if model := run.get(key, {}).get("model"):
-                _require(model, settings.models, f"config/pretraining.yaml: {name}: {key}: model")
-                if not {"file", "checkpoint"} & set(settings.models[model]):
-                    raise RespfmError(
-                        f"config/pretraining.yaml: {name}: {key}: {model} has neither `file` nor `checkpoint`; if a "
-                        f"run makes its weights, write `{key}: {{run: <that run>}}`"
-                    )
-        _check_ancestry(name, settings.runs)
+        for key in ORIGINS:
+            model = run.get(key, {}).get("model")
+            if model and not {"file", "checkpoint"} & set(settings.models[model]):
+                raise RespfmError(
+                    f"{where}: {name}: {key}: {model} has neither `file` nor `checkpoint`; if a run makes its weights, "
+                    f"write `{key}: {{run: <that run>}}`"
+                )
+        _check_ancestry(name, settings.runs, where)
+
+
+def _references(settings: Settings, source: str) -> Iterator[tuple[str, Mapping[str, dict], str]]:
+    """Every name of an entry that a configuration or an entry has: the name, the entries, and what to call it."""
+    config = settings.config
+    yield from ((name, settings.tasks, f"{source}: tasks: task") for name in config["tasks"])
+    for name in [*config["models"], *config["figures"]["layers"]]:
+        yield name, settings.models, f"{source}: model"
+    yield from ((name, settings.runs, f"{source}: runs: pre-training run") for name in config["runs"])
+    yield from ((name, settings.datasets, f"{source}: local: data set") for name in config["local"])
+    for name, task in settings.tasks.items():
+        yield task["dataset"], settings.datasets, f"{_registry('tasks', source)}: {name}: data set"
+    for name, model in settings.models.items():
+        run = model.get("run", {})
+        for protocol, one in run.items() if isinstance(run, dict) else [("", run)]:
+            what = f"{_registry('models', source)}: {name}: run {protocol}".strip()
+            yield one, settings.runs, f"{what}: pre-training run"
+    where = _registry("pretraining", source)
+    for name, run in settings.runs.items():
+        yield run["mixture"], settings.mixtures, f"{where}: {name}: mixture"
+        if "background" in run:
+            yield run["background"], settings.mixtures, f"{where}: {name}: background mixture"
+        for key in ORIGINS:
+            for kind, origin in run.get(key, {}).items():
+                known = settings.models if kind == "model" else settings.runs
+                yield origin, known, f"{where}: {name}: {key}: {SECTIONS[f'{kind}s'][1]}"
     for name, mixture in settings.mixtures.items():
         for part in mixture["parts"]:
-            _require(part["dataset"], settings.datasets, f"config/pretraining.yaml: mixture {name}: data set")
+            yield part["dataset"], settings.datasets, f"{where}: mixture {name}: data set"
 
 
-def _check_ancestry(name: str, runs: Mapping[str, dict], descendants: tuple[str, ...] = ()) -> None:
+def _check_ancestry(name: str, runs: Mapping[str, dict], where: str, descendants: tuple[str, ...] = ()) -> None:
     """Every start and teacher goes back to scratch runs or checkpoints."""
     line = (*descendants, name)
-    for key in ("init_from", "teacher"):
+    for key in ORIGINS:
         if parent := runs[name].get(key, {}).get("run"):
-            _require(parent, runs, f"config/pretraining.yaml: {name}: {key}: pre-training run")
             if parent in line:
                 raise RespfmError(
-                    f"config/pretraining.yaml: {' <- '.join([*line, parent])} start from each other; one must start "
-                    "from scratch or from a checkpoint"
+                    f"{where}: {' <- '.join([*line, parent])} start from each other; one must start from scratch or "
+                    "from a checkpoint"
                 )
-            _check_ancestry(parent, runs, line)
+            _check_ancestry(parent, runs, where, line)

@@ -11,6 +11,7 @@ from typing import Any
 from respfm.errors import RespfmError, suggest
 
 SUFFIX = "_strict"
+ORIGINS = ("init_from", "teacher")
 LEFT_OUT = "without test recordings and patients"
 
 
@@ -59,7 +60,7 @@ def twin_runs(runs: Mapping[str, dict], twinned: Iterable[str]) -> dict[str, dic
     twinned = set(twinned)
 
     def origins(run: Mapping) -> Iterable[str]:
-        return filter(None, (run.get(key, {}).get("run") for key in ("init_from", "teacher")))
+        return filter(None, (run.get(key, {}).get("run") for key in ORIGINS))
 
     def has_twin(name: str, younger: tuple[str, ...] = ()) -> bool:
         run = runs.get(name, {})
@@ -73,7 +74,7 @@ def twin_runs(runs: Mapping[str, dict], twinned: Iterable[str]) -> dict[str, dic
         for key in ("mixture", "background"):
             if twin.get(key) in twinned:
                 twin[key] += SUFFIX
-        for key in ("init_from", "teacher"):
+        for key in ORIGINS:
             if has_twin(parent := twin.get(key, {}).get("run", "")):
                 twin[key] = {"run": parent + SUFFIX}
         return twin
