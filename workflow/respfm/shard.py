@@ -107,7 +107,7 @@ def write_clips(
 def read_header(path: str | os.PathLike) -> ShardHeader:
     """Read the first bytes of a shard, enough to know that it is one, of this format and of full length.
 
-    Raises RespfmError naming the file and the cure when it is missing, foreign or truncated.
+    Raises RespfmError naming the file and the fix when it is missing, foreign or truncated.
     """
     try:
         with open(path, "rb") as stream:

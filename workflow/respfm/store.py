@@ -54,7 +54,7 @@ class LogMelStore:
 
     @property
     def ids(self) -> pd.Index:
-        """Recording id of every clip `[clips]`; read anew each time, so that they do not stay in memory."""
+        """Recording id of every clip `[clips]`; read each time, so that they do not stay in memory."""
         parts = [pa.array(read_ids(shard.path), pa.binary()).cast(pa.string()) for shard in self.shards]
         return pd.Index(pd.array(pa.chunked_array(parts), dtype="str"))
 

@@ -38,7 +38,7 @@ def content_digest(path: str | Path) -> str:
 
 
 def damage(path: str | Path) -> str | None:
-    """A sentence with the cure if `path` does not match its checksum."""
+    """A sentence with the fix if `path` does not match its checksum."""
     checksum = checksum_of(path)
     if not checksum.is_file() or file_digest(path) == _recorded(checksum):
         return None

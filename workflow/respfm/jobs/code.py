@@ -16,7 +16,7 @@ from pathlib import Path
 from respfm.errors import RespfmError
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
-# These modules surround a job or word its errors: whatever is in them, the results are the same.
+# These modules surround a job or word its errors: no result depends on them.
 NEVER_DECIDES = re.compile(r"respfm\.(jobs|errors)\b")
 # These calls only tell the user something. AudioError is not among them: its reason is part of a result.
 SAYS = re.compile(r"RespfmError|print|tqdm\.write|self\.say|(log|logger)\.(info|warning)")
