@@ -2,7 +2,7 @@
 
     python benchmarks/bench_decode.py [--real ../shared/data/real-sample] [--rounds 3]
 
-For each sample rate that models of the zoo hear, seconds of CPU time and megabytes for an hour of real recordings (zip
+For each sample rate that models of the zoo take, seconds of CPU time and megabytes for an hour of real recordings (zip
 archives below `--real`, one thread, files in the page cache): decode and resample; read float32 samples from the
 cache that the workflow keeps, its checksum compared; read float16 and int16 samples; read 16-bit FLAC. Errors are the
 largest differences to the exact samples in decibels relative to the recording's loudest sample, the median over the
@@ -45,7 +45,7 @@ def find_recordings(source: Path, folder: Path) -> pd.DataFrame:
 
 
 def jobs_at(rate: int) -> int:
-    """Embedding jobs of config/paper.yaml that hear `rate`, for each data set."""
+    """Embedding jobs of config/paper.yaml that take `rate`, for each data set."""
     models, paper = (read_yaml(CONFIG / f"{name}.yaml") for name in ("models", "paper"))
     return len(paper["protocols"]) * sum(models[name]["sample_rate"] == rate for name in paper["models"])
 

@@ -5,7 +5,7 @@
 
 The reference's layer study (evar_m2d_layers.sh) runs its whole pipeline once per layer: librosa.load of every file,
 log-mels by a dense convolution, all twelve blocks, the frames of all twelve stacked and joined over the pieces of a
-clip, and of these the mean over time of one. Here that pipeline is written anew with timm's blocks; models stay loaded,
+clip, and of these the mean over time of one. Here that pipeline is written with timm's blocks; models stay loaded,
 which the scripts do not do. Both start from the same wav files with the same weights and must give the same numbers.
 They run in turns, after a pass of each that does not count; the ratios of the rounds are printed and their median
 counts. "Short clips" are 2 s of sound and 8 s of zeros, whose silent ends are encoded once.

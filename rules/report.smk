@@ -122,7 +122,7 @@ rule compare_models:
         "../workflow/scripts/compare_models.py"
 
 
-# Whatever figure: its module is loaded by name.
+# Any figure; its module is loaded by name.
 rule plot_figure:
     input:
         unpack(lambda wildcards: FIGURES[wildcards.figure].reads),

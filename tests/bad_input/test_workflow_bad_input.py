@@ -1,4 +1,4 @@
-"""Bad input stops the workflow with one sentence that names it and the cure, and leaves no half-made file."""
+"""Bad input stops the workflow with one sentence that names it and the fix, and leaves no half-made file."""
 
 import shutil
 

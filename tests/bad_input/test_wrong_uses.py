@@ -1,4 +1,4 @@
-"""Wrong uses, each through the command that a user would type: the message names the thing and the cure.
+"""Wrong uses, each through the command that a user would type: the message names the thing and the fix.
 
 What Snakemake complains about itself before it reads any of this project (a missing --cores, an unknown profile) is
 here too, so that a new version of it is noticed.

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import re
+import re
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,13 @@ def test_every_function_of_parameters_is_used():
 def test_files_stay_readable():
     sources = [*MODULES.values(), *(REPOSITORY / "rules").glob("*.smk")]
     assert not [path.name for path in sources if len(path.read_text().splitlines()) > 500]
+
+
+def test_error_messages_end_without_a_full_stop():
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "RespfmError" and node.args:
+                text = node.args[0]
+                last = text.values[-1] if isinstance(text, ast.JoinedStr) else text
+                if isinstance(last, ast.Constant):
+                    assert not re.search(r"[^.]\.$", last.value), f"{name}: {last.value}"

@@ -44,7 +44,7 @@ def test_every_model_is_scored_on_real_audio(sample):
 
 
 def test_the_statistics_baseline_hears_something(sample):
-    """The lung sounds of T7 differ in bandwidth with the label (see the audit): any model hears that."""
+    """The lung sounds of T7 differ in bandwidth with the label (see the audit): any model shows that."""
     scores = pd.read_csv(sample / "scores" / "strict" / "logmel_stats" / "T7.csv")
     assert scores["auroc_test"].max() > 0.7
 

@@ -39,7 +39,7 @@ def choose_device(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda"):
         if not torch.cuda.is_available():
-            raise RespfmError(f"device {name} was asked for, but there is no usable GPU; set it to auto or cpu.")
+            raise RespfmError(f"device {name} was asked for, but there is no usable GPU; set it to auto or cpu")
         device = torch.device(name if ":" in name else f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
         torch.cuda.set_device(device)
         torch.backends.cudnn.allow_tf32 = False
@@ -83,7 +83,7 @@ def compiled(network: nn.Module, mode: str, device: torch.device) -> nn.Module:
     """The network through torch.compile in a mode of that; on a CPU RespfmError without the C++ compiler it needs."""
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(compiler) is None:
-        raise RespfmError(f"machine.compile needs the C++ compiler {compiler}; install it or leave the setting out.")
+        raise RespfmError(f"machine.compile needs the C++ compiler {compiler}; install it or leave the setting out")
     return torch.compile(network, mode=mode)
 
 

@@ -28,7 +28,7 @@ from respfm.errors import RespfmError
 from respfm.files import atomic_path, canonical_json
 
 FORMAT = "respfm shard 2"
-CURE = "Delete it and run the workflow again to rebuild it."
+REBUILD = "delete it and run the workflow again to rebuild it"
 
 _HEADER_BYTES = 4096
 _SPARE_BYTES = 1 << 22
@@ -114,16 +114,16 @@ def read_header(path: str | os.PathLike) -> ShardHeader:
             name, _, text = stream.read(_HEADER_BYTES).partition(b"\n")
             size = os.fstat(stream.fileno()).st_size
         if name != FORMAT.encode():
-            raise RespfmError(f"{path} is not a shard of this version ({FORMAT}). {CURE}")
+            raise RespfmError(f"{path} is not a shard of this version ({FORMAT}); {REBUILD}")
         header = ShardHeader(Path(path), **json.loads(text))
     except OSError as error:
         raise RespfmError(
-            f"The shard {path} cannot be read ({error.strerror}). Run the workflow again to make it."
+            f"The shard {path} cannot be read ({error.strerror}). Run the workflow again to make it"
         ) from error
     except (ValueError, TypeError) as error:
-        raise RespfmError(f"{path} is damaged: its header is no longer text. {CURE}") from error
+        raise RespfmError(f"{path} is damaged: its header is no longer text; {REBUILD}") from error
     if size != header.size:
-        raise RespfmError(f"{path} is not whole: it has {size} of {header.size} bytes. {CURE}")
+        raise RespfmError(f"{path} is not whole: it has {size} of {header.size} bytes; {REBUILD}")
     return header
 
 

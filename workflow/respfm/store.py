@@ -30,13 +30,13 @@ class LogMelStore:
     def __init__(self, paths: Iterable[str | os.PathLike]) -> None:
         self.shards = [read_header(path) for path in paths]
         if not self.shards:
-            raise RespfmError("A log-mel store needs at least one shard; the list of paths is empty.")
+            raise RespfmError("A log-mel store needs at least one shard; the list of paths is empty")
         first = self.shards[0]
         for shard in self.shards:
             if shard.definition != first.definition:
                 raise RespfmError(
                     f"{shard.path} and {first.path} were made by different log-mel front ends. "
-                    "Rebuild one of them (rule cache_logmel) with the definition of the other."
+                    "Rebuild one of them (rule cache_logmel) with the definition of the other"
                 )
         self.definition: dict[str, Any] = first.definition
         self.n_mels = first.n_mels
@@ -103,7 +103,7 @@ class LogMelStore:
         if start < 0 or frames < 0 or first + start + frames > end:
             raise RespfmError(
                 f"Clip {index} of {self.shards[shard].path} has {end - first} frames; "
-                f"a crop of {frames} from frame {start} reaches outside."
+                f"a crop of {frames} from frame {start} reaches outside"
             )
         return shard, first + int(start)
 
@@ -123,7 +123,7 @@ class LogMelStore:
         position, size = self._bytes(shard, first, frames)
         stored = np.empty((frames, header.n_mels), header.dtype)
         if os.preadv(self._file(shard), [stored.data], position) != size:
-            raise RespfmError(f"{header.path} ended early while it was read; was it replaced? Open it again.")
+            raise RespfmError(f"{header.path} ended early while it was read; was it replaced? Open it again")
         return _to_float32(stored).T
 
     def _file(self, shard: int) -> int:

@@ -1,4 +1,4 @@
-"""`respfm doctor`: each trouble is found, named and given its cure, and shows in the exit status."""
+"""`respfm doctor`: each fault is found and named with its fix, and shows in the exit status."""
 
 import re
 import subprocess
@@ -74,9 +74,9 @@ def test_a_decoder_that_is_not_there(monkeypatch):
     assert not list(doctor._decoders(plan()))
     monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"opus"})
     (found,) = doctor._decoders(plan())
-    said, cure = found.split("; run ")
+    said, fix = found.split("; run ")
     assert said == "FFmpeg in PyAV lacks opus"
-    assert re.fullmatch(r"pip install --force-reinstall --no-deps av==[\d.]+ soundfile==[\d.]+", cure)
+    assert re.fullmatch(r"pip install --force-reinstall --no-deps av==[\d.]+ soundfile==[\d.]+", fix)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -200,8 +200,8 @@ def test_recordings_of_other_splits_do_not_reach_strict_statistics(root, recordi
     for folder in (root, tmp_path):
         embed_dataset(Relative(), recordings, folder, "strict", tmp_path / "out.h5", training=training)
         found.append(read_embeddings(tmp_path / "out.h5", ["loudness"])[1]["loudness"])
-    heard = recordings["id"].isin(training).to_numpy()
-    assert np.array_equal(found[0][heard], found[1][heard])
-    assert np.allclose(100 * found[0][~heard], found[1][~heard], rtol=1e-3)
+    used = recordings["id"].isin(training).to_numpy()
+    assert np.array_equal(found[0][used], found[1][used])
+    assert np.allclose(100 * found[0][~used], found[1][~used], rtol=1e-3)
     with pytest.raises(RespfmError, match="no recording is in training splits alone"):
         training_recordings([tasks[0], tasks[0].assign(split="test")])

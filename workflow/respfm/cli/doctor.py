@@ -1,6 +1,6 @@
 """What could go wrong before it does, and what has: environment, device, disk, mirrors, damaged and stale results.
 
-A check prints what it finds and yields one sentence with the cure for each thing that should be mended.
+A check prints what it finds and yields one sentence with the fix for each fault.
 """
 
 import base64
@@ -49,16 +49,16 @@ def _packages(plan: Plan) -> Iterator[str]:
 
 def _decoders(plan: Plan) -> Iterator[str]:
     pins = _pins()
-    cure = "run pip install --force-reinstall --no-deps " + " ".join(f"{name}=={pins[name]}" for name in DECODERS)
+    fix = "run pip install --force-reinstall --no-deps " + " ".join(f"{name}=={pins[name]}" for name in DECODERS)
     try:
         import av
         import soundfile
     except (ImportError, OSError) as error:
-        yield f"recordings cannot be decoded ({error}); {cure}"
+        yield f"recordings cannot be decoded ({error}); {fix}"
         return
     print(f"  libsndfile {soundfile.__libsndfile_version__}, FFmpeg in PyAV {av.__version__}")
     if missing := [name for name in CODECS if name not in av.codecs_available]:
-        yield f"FFmpeg in PyAV lacks {', '.join(missing)}; {cure}"
+        yield f"FFmpeg in PyAV lacks {', '.join(missing)}; {fix}"
 
 
 def _device(plan: Plan) -> Iterator[str]:

@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; exit status 1 and one sentence on stderr for what the user can mend."""
+    """Run one command; exit status 1 and one sentence on stderr for a mistake that the user can correct."""
     options = _parser().parse_args(arguments)
     try:
         status = options.function(options) or 0

@@ -82,7 +82,7 @@ def embedding_gpu_hours(plan: Plan) -> float:
 
 
 def waveform_gigabytes(plan: Plan) -> float:
-    """Size of the cached waveforms of all task data sets: float32 at every sample rate that a model hears."""
+    """Size of the cached waveforms of all task data sets: float32 at every sample rate that a model takes."""
     rates = {rate for model in plan.models if (rate := plan.waveform_rate(model))}
     return _task_hours(plan) * 3600 * sum(rates) * 4 / GIGA
 

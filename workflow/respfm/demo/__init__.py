@@ -34,7 +34,7 @@ def write_dataset(dataset: str, entry: dict, target: Path, size: float, seed: in
     """
     if importlib.util.find_spec(f"respfm.demo.{dataset}") is None:
         raise RespfmError(
-            f"The demo has no synthetic stand-in for the data set {dataset!r}; leave it out of the config."
+            f"The demo has no synthetic stand-in for the data set {dataset!r}; leave it out of the config"
         )
     publisher = importlib.import_module(f"respfm.demo.{dataset}")
     stand_ins = publisher.stand_ins(build_cohort(seed, size))
@@ -52,7 +52,7 @@ def _stand_in(stand_ins: StandIns, url: str, dataset: str) -> Callable[[], bytes
             return make
     raise RespfmError(
         f"The demo of {dataset} has no stand-in for {url}; it makes {', '.join(stand_ins)}. "
-        "Correct the URL in the data set's entry or remove the file from it."
+        "Correct the URL in the data set's entry or remove the file from it"
     )
 
 

@@ -164,7 +164,7 @@ def _chest(rng: np.random.Generator, wheezing: float, crackling: float, obstruct
 
 @dataclass(frozen=True)
 class Cycle:
-    """One breath: start, begin of expiration and end in seconds; whether crackles and wheezes are heard."""
+    """One breath: start, begin of expiration and end in seconds; whether there are crackles and wheezes."""
 
     start: float
     turn: float
@@ -212,8 +212,8 @@ def _breathing(rng: np.random.Generator, chest: Chest, seconds: float) -> Iterab
         inspiration = rng.uniform(0.9, 1.1) * 0.42 / chest.breath_rate
         expiration = inspiration * (1.1 + 1.2 * chest.obstruction) * rng.uniform(0.9, 1.1)
         end = start + inspiration + expiration
-        heard = rng.random(2) < np.clip(np.array([chest.crackling, chest.wheezing]) * 1.4 - 0.1, 0, 1)
-        yield Cycle(start, start + inspiration, end, *heard.tolist())
+        audible = rng.random(2) < np.clip(np.array([chest.crackling, chest.wheezing]) * 1.4 - 0.1, 0, 1)
+        yield Cycle(start, start + inspiration, end, *audible.tolist())
         start = end
 
 

@@ -49,7 +49,7 @@ def build_cohort(seed: int, size: float) -> Cohort:
     """The whole cohort; `size` 1.0 gives the default counts, smaller values fewer of each class, never none."""
     if not 0 < size <= 4:
         raise RespfmError(
-            f"The demo corpus has scale {size}; set demo_corpus.scale above 0 and up to 4 (patient numbers end there)."
+            f"The demo corpus has scale {size}; set demo_corpus.scale above 0 and up to 4 (patient numbers end there)"
         )
     return Cohort(
         seed,
@@ -239,7 +239,7 @@ def _coswara(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 
 def _kauh(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Patients: number, name (of the file, without the filter), condition (heard), group, seconds, fold (train, test).
+    """Patients: number, name (of the file, without the filter), condition (its sound), group, seconds, fold (train, test).
 
     `group` is what OPERA reads from the name: healthy, asthma, COPD, or "" for the rest and for lower-case "copd".
     """

@@ -80,7 +80,7 @@ class Batches(torch.utils.data.Dataset):
         if not self.per_epoch:
             raise RespfmError(
                 f"the mixture has {len(recordings)} samples, fewer than one batch of {batch_size}; lower "
-                "batch_size of the run or raise the repeats of the mixture in config/pretraining.yaml."
+                "batch_size of the run or raise the repeats of the mixture in config/pretraining.yaml"
             )
         self._order: tuple[int, np.ndarray] | None = None
 

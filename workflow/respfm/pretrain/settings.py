@@ -65,10 +65,10 @@ class Machine:
         if self.accumulation > 1 and self.compile in ("reduce-overhead", "max-autotune"):
             raise RespfmError(
                 f"compile: {self.compile} and accumulation: {self.accumulation} do not go together; choose compile: "
-                "default or max-autotune-no-cudagraphs, or accumulation: 1."
+                "default or max-autotune-no-cudagraphs, or accumulation: 1"
             )
         if batch_size % (ranks * self.accumulation):
             raise RespfmError(
                 f"batch_size {batch_size} cannot be cut into {ranks} ranks x {self.accumulation} accumulated "
-                "parts; choose numbers whose product divides it."
+                "parts; choose numbers whose product divides it"
             )

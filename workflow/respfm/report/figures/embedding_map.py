@@ -74,12 +74,12 @@ def _embeddings(path: Path, layer: str | None, recordings: pd.Series, task: str)
         if unknown:
             raise RespfmError(
                 f"{path}: holds no embedding of {unknown[0]} and {len(unknown) - 1} other recordings of {task}; "
-                "remove it and run again."
+                "remove it and run again"
             )
         vectors = file["layers"][layer or file.attrs["default_layer"]][:]
     values = vectors[[place[name] for name in recordings]]
     if not np.isfinite(values).all():
-        raise RespfmError(f"{path}: embeddings of {task} are not finite; remove the file and run again.")
+        raise RespfmError(f"{path}: embeddings of {task} are not finite; remove the file and run again")
     return values
 
 

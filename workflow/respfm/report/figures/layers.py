@@ -44,7 +44,7 @@ def layer_means(model: str, scores: Sequence[Path], entry: Mapping, paper_dir: P
     read = read_scores(scores)
     read = read[read["model"] == model]
     if read.empty:
-        raise RespfmError(f"There are no scores of {model} to draw by layer; add a task or leave the figure out.")
+        raise RespfmError(f"There are no scores of {model} to draw by layer; add a task or leave the figure out")
     layers = list(dict.fromkeys(read["layer"]))
     grouped = read.groupby(["task", "layer"], sort=False)["auroc_test"]
     data = grouped.agg(auroc="mean", std=lambda runs: runs.std(ddof=0)).reset_index()
