@@ -3,7 +3,6 @@
 import ast
 import graphlib
 import re
-import re
 from pathlib import Path
 
 import pytest

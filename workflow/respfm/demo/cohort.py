@@ -239,7 +239,7 @@ def _coswara(rng: np.random.Generator, size: float) -> pd.DataFrame:
 
 
 def _kauh(rng: np.random.Generator, size: float) -> pd.DataFrame:
-    """Patients: number, name (of the file, without the filter), condition (its sound), group, seconds, fold (train, test).
+    """Patients: number, name (of the file, without the filter), condition (sound), group, seconds, fold (train, test).
 
     `group` is what OPERA reads from the name: healthy, asthma, COPD, or "" for the rest and for lower-case "copd".
     """
