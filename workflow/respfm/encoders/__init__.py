@@ -63,9 +63,9 @@ def load_family(family: str, checkpoint: str | Path | None, options: Mapping[str
             return _own_encoder(family, checkpoint, options)
         load = importlib.import_module(family_module(family)).load
         known = inspect.signature(load).parameters
-        for option in options if all(one.kind is not one.VAR_KEYWORD for one in known.values()) else ():
-            if option not in known:
-                raise RespfmError(f"family {family!r} has no option {option!r}; {suggest(option, known)}")
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+        if (unknown := sorted(options.keys() - known.keys())) and not takes_any:
+            raise RespfmError(f"family {family!r} has no option {unknown[0]!r}; {suggest(unknown[0], known)}")
         return load(None if checkpoint is None else Path(checkpoint), **options)
     except RespfmError as error:
         raise RespfmError(f"model {model!r}: {error}") from error

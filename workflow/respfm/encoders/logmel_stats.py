@@ -26,6 +26,6 @@ class LogMelStatistics(ClipwiseEncoder):
         return {"statistics": torch.cat([mean, std], dim=1)}
 
 
-def load(checkpoint: Path | None = None, **options) -> LogMelStatistics:
+def load(checkpoint: Path | None = None, sample_rate: int = 16000) -> LogMelStatistics:
     """The baseline has no weights, so `checkpoint` stays empty."""
-    return LogMelStatistics(**options)
+    return LogMelStatistics(sample_rate)
