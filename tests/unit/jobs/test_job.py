@@ -4,6 +4,8 @@ import os
 import time
 from types import SimpleNamespace
 
+import pytest
+from respfm.jobs import job as job_module
 from respfm.jobs.checksums import write_checksums
 from respfm.jobs.job import job
 
@@ -18,12 +20,20 @@ def test_a_script_gets_its_part_of_the_configuration(tmp_path):
         assert cfg == {}
 
 
-def test_only_inputs_that_a_job_wrote_are_dated_back(tmp_path):
-    ours, users, tomorrow = tmp_path / "table.csv", tmp_path / "checkpoint.pth", time.time() + 86_400
-    for path in (ours, users):
+def test_only_results_and_files_of_the_repository_are_dated_back(tmp_path, monkeypatch, capsys):
+    result, resource, own = tmp_path / "table.csv", tmp_path / "resources" / "style", tmp_path / "checkpoint.pth"
+    monkeypatch.setattr(job_module, "RESOURCES", resource.parent)
+    resource.parent.mkdir()
+    tomorrow = time.time() + 86_400
+    for path in (result, resource, own):
         path.touch()
         os.utime(path, (tomorrow, tomorrow))
-    write_checksums([ours])
-    with job(SimpleNamespace(log=[tmp_path / "log"], input=[ours, users], output=[], params={})):
-        assert ours.stat().st_mtime < time.time()
-        assert users.stat().st_mtime == tomorrow
+    write_checksums([result])
+    script = SimpleNamespace(log=[tmp_path / "log"], input=[result, resource], output=[], params={})
+    with job(script):
+        assert max(result.stat().st_mtime, resource.stat().st_mtime) < time.time()
+    script.input.append(own)
+    with pytest.raises(SystemExit), job(script):
+        pytest.fail("the job began")
+    assert f"{own} is dated in the future" in capsys.readouterr().err
+    assert own.stat().st_mtime == tomorrow

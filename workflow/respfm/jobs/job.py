@@ -15,7 +15,8 @@ from respfm.errors import RespfmError, why_not_written
 from respfm.files import remove_drafts
 from respfm.jobs.checksums import check_files, checksum_of, write_checksums
 
-_DAY = 86_400
+RESOURCES = Path(__file__).resolve().parents[3] / "resources"
+_MINUTE, _DAY = 60, 86_400
 
 
 class _Tee:
@@ -75,12 +76,16 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
 
 
 def _date_back(inputs: Iterable[str]) -> None:
-    """Date inputs from the future, as skewed clocks make them, to yesterday, if a job of ours wrote them.
+    """Date results and files of the repository from the future, as skewed clocks make them, to yesterday.
 
-    Snakemake would find the outputs older than them, fail the job that made them, and delete them.
+    Snakemake would find the outputs older than them, fail the job that made them, and delete them. The user's own
+    files stay as they are; RespfmError names one that is dated more than a minute ahead.
     """
     now = time.time()
     for path in inputs:
-        if os.stat(path).st_mtime > now and checksum_of(path).is_file():
+        dated = os.stat(path).st_mtime
+        if dated > now and (checksum_of(path).is_file() or Path(path).resolve().is_relative_to(RESOURCES)):
             with contextlib.suppress(OSError):
                 os.utime(path, (now - _DAY, now - _DAY))
+        elif dated > now + _MINUTE:
+            raise RespfmError(f"{path} is dated in the future, so that outputs would count as outdated; `touch` it")
