@@ -82,7 +82,7 @@ def test_recordings_are_written_and_read_one_by_one(root, recordings, cache, tmp
 def test_truncated_cache_is_refused(cache, tmp_path):
     path = tmp_path / "16000.h5"
     path.write_bytes(cache.read_bytes()[:-100])
-    with pytest.raises(RespfmError, match=r"16000\.h5 is not whole.*Delete it and run the workflow again"):
+    with pytest.raises(RespfmError, match=r"16000\.h5 is not whole.*delete it and run the workflow again"):
         waveforms.read_waveforms(path, ["a"], 16000)
 
 
@@ -138,7 +138,7 @@ def test_padding_is_counted(root, recordings, cache, tmp_path, caplog):
             {"random_seed": 0, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
             | {
                 "intermediate_size": 64,
-                "num_conv_pos_embedding_groups": 4,
+                "num_conv_pos_embedding_groups": 2,  # oneDNN with AMX is wrong in bf16 for groups of 8 channels
                 "conv_dim": [16] * 7,
                 "num_conv_pos_embeddings": 8,
             },

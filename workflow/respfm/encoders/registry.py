@@ -30,7 +30,13 @@ class Model:
 
 def read_registry() -> dict[str, dict]:
     """The entries of config/models.yaml by name, as they stand there: nothing is validated, no default filled in."""
-    return yaml.load(REGISTRY.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    try:
+        text = REGISTRY.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RespfmError(
+            f"{REGISTRY} cannot be read ({error.strerror}); install respfm from a clone with `pip install -e .`"
+        ) from error
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def resolve(entry: Mapping[str, Any], protocol: str, dataset: str | None = None) -> Model:
