@@ -344,7 +344,7 @@ COMMANDS = {
     "own class that fails": (own("Broken"), "failed with ValueError: no such thing", "own_encoders.py, line 42"),
     "shard that is not there": (["store", "show", "lost.h5"], "shard lost.h5 cannot be read (No such file"),
     "folder for a shard": (["store", "check", "nothing"], "nothing cannot be read (Is a directory)"),
-    "other HDF5 file": (["store", "show", "foreign.h5"], "foreign.h5 is not a", "Delete it and run the workflow again"),
+    "other HDF5 file": (["store", "show", "foreign.h5"], "foreign.h5 is not a", "delete it and run the workflow again"),
     "shard of an old version": (["store", "check", "old.h5"], "old.h5 is not a", "of this version", "run the workflow"),
     "shard cut short": (["store", "check", "short.h5"], "short.h5 is not whole", "run the workflow again"),
     "configuration that is not there": (["plan", "--configfile", "lost.yaml"], "lost.yaml does not exist; check"),
