@@ -194,7 +194,7 @@ def test_a_disk_that_fills_up_does_not_stop_the_run_or_harm_the_checkpoint(serve
     assert contents(outdir) == unbroken
 
 
-def test_a_loader_that_is_killed_ends_the_run_with_the_cure_and_loses_nothing(server, spec, unbroken, tmp_path):
+def test_a_loader_that_is_killed_ends_the_run_with_the_fix_and_loses_nothing(server, spec, unbroken, tmp_path):
     outdir = tmp_path / "run"
     process = start(server, spec, outdir, workers=2)
     while newest_step(outdir) < 20:
@@ -203,7 +203,7 @@ def test_a_loader_that_is_killed_ends_the_run_with_the_cure_and_loses_nothing(se
     os.kill(int(loader), signal.SIGKILL)
     assert finish(process) == 1
     said = (outdir / "log").read_text()
-    assert re.search(r"a loader process died \(DataLoader worker .*\); most likely memory ran out", said)
+    assert re.search(r"a loader process died \(.*\); most likely memory ran out", said)
     assert "Traceback" not in said
     assert finish(start(server, spec, outdir, workers=2)) == 0
     assert contents(outdir) == unbroken

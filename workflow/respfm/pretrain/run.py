@@ -8,7 +8,9 @@ where the run asks for them init_from, background, background_statistics, teache
 import datetime
 import hashlib
 import json
+import multiprocessing
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +70,13 @@ def train(spec: dict[str, Any]) -> None:
         trainer.run(spec.get("workers", 2))
         if trainer.rank == 0:
             trainer.finish(spec["run"].get("title", trainer.outdir.name), statistics)
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
+        # PyTorch would raise the error again for every loader that ends; they ignore the signal that Python sends them.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for loader in multiprocessing.active_children():
+            loader.kill()
         raise RespfmError(
             f"a loader process died ({error}); most likely memory ran out. Start again, the run continues from its "
             "last checkpoint; lower `machine.loader_workers` or give it more memory if it happens again"
