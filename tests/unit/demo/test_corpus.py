@@ -57,7 +57,7 @@ def test_another_process_writes_the_same_bytes_in_another_order(corpus, tmp_path
         "import test_corpus as t, pathlib\n"
         f"t.write_all(pathlib.Path({str(tmp_path)!r}), t.DATASETS[::-1])"
     )
-    environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     again = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert sorted(again) == sorted(corpus)
