@@ -3,9 +3,10 @@
 import sys
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
+from torch import nn
 
 from respfm.errors import RespfmError, suggest
 
@@ -35,6 +36,22 @@ def check_option(option: str, value: Any, choices: Collection[Any]) -> None:
     """Raise RespfmError unless the `value` of a loader's `option` is one of `choices`."""
     if value not in choices:
         raise RespfmError(f"{option} {value!r} is not known; {suggest(value, choices)}")
+
+
+class LayeredEncoder:
+    """What the encoders of this package share: the check of the default layer, and `modules` that move together."""
+
+    def __init__(self, sample_rate: int, layers: list[str], default_layer: str | None, *modules: nn.Module) -> None:
+        self.sample_rate, self.layers, self.modules = sample_rate, layers, modules
+        self.default_layer = default_layer or layers[-1]
+        if self.default_layer not in layers:
+            raise RespfmError(f"layer {self.default_layer!r} is not known; this network has {', '.join(layers)}")
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move network and front end to `device`."""
+        for module in self.modules:
+            module.to(device)
+        return self
 
 
 def check_encoder(name: str, encoder: Any) -> None:

@@ -1,27 +1,15 @@
-"""Base of encoders: the check of the default layer, and for networks that cannot mask padding, clips without it."""
+"""Encoders of networks that cannot mask padding: each clip is cut to its own samples first."""
 
-from typing import Self
+from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from respfm.errors import RespfmError
+from respfm.encoders.base import LayeredEncoder
 
 
-class ClipwiseEncoder:
-    """Base of an Encoder. A subclass has `encode` or its own `embed`; its `modules` move to a device together."""
-
-    def __init__(self, sample_rate: int, layers: list[str], default_layer: str | None, *modules: nn.Module) -> None:
-        self.sample_rate, self.layers, self.modules = sample_rate, layers, modules
-        self.default_layer = default_layer or layers[-1]
-        if self.default_layer not in layers:
-            raise RespfmError(f"layer {self.default_layer!r} is not known; this network has {', '.join(layers)}")
-
-    def to(self, device: str | torch.device) -> Self:
-        """Move network and front end to `device`."""
-        for module in self.modules:
-            module.to(device)
-        return self
+class ClipwiseEncoder(LayeredEncoder, ABC):
+    """Base of an Encoder that takes clips of one length at a time; a subclass has `encode`."""
 
     @torch.inference_mode()
     def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
@@ -42,9 +30,9 @@ class ClipwiseEncoder:
                 vectors[layer][rows] = values
         return vectors
 
+    @abstractmethod
     def encode(self, waveforms: Tensor) -> dict[str, Tensor]:
         """{layer: [B, dim]} of `waveforms` [B, samples], of which every sample counts."""
-        raise NotImplementedError
 
     def encode_unpadded(self, waveforms: Tensor) -> dict[str, Tensor]:
         """The same for clips without padding, where a subclass may avoid what the published code does to batches."""

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from respfm.encoders.base import check_option
-from respfm.encoders.clipwise import ClipwiseEncoder
+from respfm.encoders.base import LayeredEncoder, check_option
 from respfm.encoders.frontends import fit_statistics, in_float32
 from respfm.errors import RespfmError
 from respfm.logmel.frontend import LogMel
@@ -23,7 +22,7 @@ from respfm.m2d.config import M2DConfig
 from respfm.m2d.encoder import M2DEncoder
 
 
-class M2DAudioEncoder(ClipwiseEncoder):
+class M2DAudioEncoder(LayeredEncoder):
     """Clip embeddings of an M2D network.
 
     Layers "block1".."blockN" are the residual stream after each block; the last is after the final LayerNorm.
