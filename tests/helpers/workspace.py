@@ -22,6 +22,13 @@ def job_counts(text: str) -> dict[str, int]:
     return counts
 
 
+def run_snakemake(root: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Snakemake in `root`."""
+    return subprocess.run(
+        [*SNAKEMAKE, *arguments], cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+    )
+
+
 class Workspace:
     """A copy of all files of the repository that are tracked or new, at `root`."""
 
